@@ -1,0 +1,1 @@
+"""Where cohorts come from: generated ones, and published ones."""

@@ -1,0 +1,90 @@
+"""The errors a user can cause, each a sentence with who, what file, why and what to do about it.
+
+Every class is also the closest builtin, so that a caller of the Python API can catch either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the inputs."""
+
+    cause: str
+    remedy: str
+    patient: str | None = None
+    file: Path | None = None
+    fatal: bool = True
+    """False for what only takes a patient or slide out of the study, not the study itself."""
+
+    def __str__(self) -> str:
+        where = ", ".join(
+            part
+            for part in (
+                f"patient {self.patient}" if self.patient is not None else "",
+                str(self.file) if self.file is not None else "",
+            )
+            if part
+        )
+        return f"{where + ': ' if where else ''}{self.cause} {self.remedy}"
+
+
+class AxillaError(Exception):
+    """A mistake in the inputs; `str()` of it is what the user reads."""
+
+    def __init__(
+        self, cause: str, remedy: str, *, patient: str | None = None, file: Path | None = None
+    ) -> None:
+        self.problem = Problem(cause=cause, remedy=remedy, patient=patient, file=file)
+        super().__init__(str(self.problem))
+
+
+class ConfigError(AxillaError, ValueError):
+    """The study file says something that cannot be done."""
+
+
+class CohortError(AxillaError, ValueError):
+    """The table of patients is wrong."""
+
+
+class SlideError(AxillaError, OSError):
+    """A slide is missing or cannot be read."""
+
+    __str__ = AxillaError.__str__
+
+
+class AnnotationError(AxillaError, ValueError):
+    """An annotation cannot be read or does not fit its slide."""
+
+
+class WeightsError(AxillaError, OSError):
+    """Encoder weights cannot be had."""
+
+    __str__ = AxillaError.__str__
+
+
+class StatisticsError(AxillaError, ValueError):
+    """A figure cannot be computed from these numbers."""
+
+
+class StoreError(AxillaError, OSError):
+    """An artefact in the output folder is missing, damaged or of another version."""
+
+    __str__ = AxillaError.__str__
+
+
+class InputProblems(AxillaError, ValueError):
+    """Everything that `check` found, raised at once by whoever needs the inputs to be right."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        count = len(problems)
+        super().__init__(
+            f"{count} problem{'s' if count != 1 else ''} in the inputs:\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+            + "\n",
+            "`axilla check` lists them as a table.",
+        )

@@ -1,0 +1,1 @@
+"""From patches to feature vectors."""

@@ -1,0 +1,1 @@
+"""Nuclei: segmentation and morphometry."""

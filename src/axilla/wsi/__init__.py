@@ -1,0 +1,1 @@
+"""From slides and annotations to regions, patches and bags."""
