@@ -1,0 +1,157 @@
+"""Every figure of one method on one cohort, as `metrics.json` holds it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from axilla.analysis.intervals import (
+    as_json,
+    clopper_pearson,
+    f1_interval,
+    finite_or_none,
+    logit_predictive_value,
+)
+from axilla.analysis.roc import AucEstimate, auc_estimate, one_class
+from axilla.core.types import Confusion, Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+MEASURES = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
+
+
+def count_confusion(labels: ArrayLike, scores: ArrayLike, *, threshold: float) -> Confusion:
+    """Count the cross table; a score at or above the threshold is positive."""
+    truth = np.asarray(labels).astype(bool)
+    called = np.asarray(scores) >= threshold
+    return Confusion(
+        tp=int(np.sum(truth & called)),
+        fn=int(np.sum(truth & ~called)),
+        tn=int(np.sum(~truth & ~called)),
+        fp=int(np.sum(~truth & called)),
+    )
+
+
+def measures(confusion: Confusion) -> dict[str, Estimate]:
+    """Accuracy, sensitivity, specificity (exact), PPV, NPV (logit) and F1 with 95% intervals.
+
+    Examples
+    --------
+    The paper's DL-CNB model on its training cohort:
+
+    >>> round(measures(Confusion(tp=226, fn=14, tn=280, fp=110))["ppv"].value, 4)
+    0.6726
+    """
+    positives, negatives = confusion.tp + confusion.fn, confusion.tn + confusion.fp
+    return {
+        "accuracy": clopper_pearson(confusion.tp + confusion.tn, positives + negatives),
+        "sensitivity": clopper_pearson(confusion.tp, positives)
+        if positives
+        else Estimate(math.nan, reason="no patient is positive"),
+        "specificity": clopper_pearson(confusion.tn, negatives)
+        if negatives
+        else Estimate(math.nan, reason="no patient is negative"),
+        "ppv": logit_predictive_value(confusion, of="ppv"),
+        "npv": logit_predictive_value(confusion, of="npv"),
+        "f1": f1_interval(confusion),
+    }
+
+
+def binary_entry(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], *, threshold: float | str
+) -> dict[str, Any]:
+    """Return the figures of a two-class cohort.
+
+    Parameters
+    ----------
+    labels
+        [n], 0 or 1.
+    scores
+        [n], probability of the positive class.
+    threshold
+        The threshold, or the reason why there is none.
+    """
+    entry: dict[str, Any] = {
+        "n": len(labels),
+        "positives": int(labels.sum()),
+        "threshold": None if isinstance(threshold, str) else float(threshold),
+        "auc": _area(labels, scores).as_json(),
+    }
+    if isinstance(threshold, str):
+        undefined = as_json(Estimate(math.nan, reason=threshold))
+        entry |= {name: dict(undefined) for name in MEASURES}
+        return entry | {"confusion": None, "reason": threshold}
+    confusion = count_confusion(labels, scores, threshold=threshold)
+    figures = {name: as_json(value) for name, value in measures(confusion).items()}
+    counts = {name: getattr(confusion, name) for name in ("tp", "fn", "tn", "fp")}
+    return entry | figures | {"confusion": counts}
+
+
+def multiclass_entry(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], *, classes: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the figures of a cohort with three classes or more; the likeliest class is called.
+
+    Parameters
+    ----------
+    labels
+        [n], index into `classes`.
+    scores
+        [n, classes], probabilities.
+    classes
+        Names in the order of the labels.
+
+    Returns
+    -------
+    dict
+        `auc` is the mean of the one-versus-rest areas in `auc_by_class`; rows of
+        `confusion_matrix` are the true class, columns the called one.
+    """
+    called = scores.argmax(axis=1)
+    matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(matrix, (labels, called), 1)
+    areas = {name: _area(labels == index, scores[:, index]) for index, name in enumerate(classes)}
+    by_class = [measures(_versus_rest(matrix, index)) for index in range(len(classes))]
+    return {
+        "n": len(labels),
+        "classes": list(classes),
+        "counts": dict(zip(classes, matrix.sum(axis=1).tolist(), strict=True)),
+        "threshold": None,
+        "auc": _macro(areas),
+        "auc_by_class": {name: area.as_json() for name, area in areas.items()},
+        "accuracy": as_json(clopper_pearson(int(np.trace(matrix)), len(labels))),
+        "precision": {c: as_json(m["ppv"]) for c, m in zip(classes, by_class, strict=True)},
+        "recall": {c: as_json(m["sensitivity"]) for c, m in zip(classes, by_class, strict=True)},
+        "f1": {c: as_json(m["f1"]) for c, m in zip(classes, by_class, strict=True)},
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def _area(labels: NDArray[Any], scores: NDArray[np.float64]) -> AucEstimate:
+    positive = labels.astype(bool)
+    if positive.all() or not positive.any():
+        undefined = Estimate(math.nan, reason=one_class(positive))
+        return AucEstimate(undefined, undefined)
+    return auc_estimate(positive, scores)
+
+
+def _versus_rest(matrix: NDArray[np.int64], index: int) -> Confusion:
+    tp = int(matrix[index, index])
+    fn = int(matrix[index].sum()) - tp
+    fp = int(matrix[:, index].sum()) - tp
+    return Confusion(tp=tp, fn=fn, fp=fp, tn=int(matrix.sum()) - tp - fn - fp)
+
+
+def _macro(areas: dict[str, AucEstimate]) -> dict[str, Any]:
+    undefined = [name for name, area in areas.items() if math.isnan(area.value)]
+    value = math.nan if undefined else float(np.mean([area.value for area in areas.values()]))
+    reason = (
+        f"class {undefined[0]}: {areas[undefined[0]].exact.reason}"
+        if undefined
+        else "the mean over classes has no exact interval; see auc_by_class"
+    )
+    bounds = dict.fromkeys(("low", "high", "delong_low", "delong_high"))
+    return {"value": finite_or_none(value), **bounds, "reason": reason}

@@ -1,0 +1,187 @@
+"""From a table of predictions to everything that `metrics.json` holds."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
+from axilla.analysis.folds import fold_thresholds, summarise_folds
+from axilla.analysis.roc import compare_paired
+from axilla.analysis.score_table import Scores, ScoreTable, parse_predictions
+from axilla.analysis.thresholds import choose_threshold, is_chosen_on_validation
+from axilla.core.errors import StatisticsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pandas as pd
+
+    from axilla.core.config import Threshold
+
+_POOLED = (
+    "cross-validation: each patient's score is the mean of the patient's scores over the repeats "
+    "and folds in which the patient was in this cohort"
+)
+_MEAN_THRESHOLD = "the threshold is the mean of the thresholds that the folds chose"
+
+
+def evaluate(
+    predictions: pd.DataFrame,
+    *,
+    endpoint: str,
+    threshold_rule: Threshold,
+    thresholds: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Measure every method on every cohort and compare the methods pairwise.
+
+    Parameters
+    ----------
+    predictions
+        As `predictions.csv`: patient_id, method, cohort, label, and score (probability of the
+        positive class) or score_<class>; with repeat and fold where they are cross-validated.
+    endpoint
+        Name of the endpoint, for the record.
+    threshold_rule
+        `youden-validation`, a fixed sensitivity and a fixed NPV choose on the cohort `val` and
+        apply it to all of the method's cohorts; `youden-per-cohort` chooses on each. With more
+        than two classes there is no threshold: the likeliest class is called.
+    thresholds
+        Locked thresholds by method (a model's own); they go before the rule.
+
+    Returns
+    -------
+    dict
+        The structure of `metrics.json` (DESIGN, Files), ready for JSON: shares as fractions, full
+        precision; a figure that cannot be computed is None, with a `reason` beside it.
+        `comparisons` holds paired DeLong tests on the patients that both methods scored. With
+        cross-validation there is also `folds` (see `summarise_folds`), and the cohorts' entries
+        pool each patient's scores, as their `note` says.
+
+    Raises
+    ------
+    StatisticsError
+        The table contradicts itself, or the rule has no validation cohort to choose on; names
+        method, cohort and patient.
+    """
+    table = parse_predictions(predictions)
+    binary = len(table.classes) == 2
+    methods: dict[str, Any] = {}
+    folds: dict[str, Any] = {}
+    for method in table.methods:
+        by_fold: Mapping[tuple[int, int], float | str] = {}
+        locked = (thresholds or {}).get(method)
+        if table.folded and binary:
+            rule = threshold_rule if locked is None else locked
+            by_fold = fold_thresholds(table, method, rule=rule)
+        if table.folded:
+            folds[method] = summarise_folds(table, method, thresholds=by_fold)
+        methods[method] = {}
+        for cohort in table.cohorts(method):
+            part = table.select(method, cohort)
+            if binary:
+                threshold = _threshold(
+                    table, method, part, rule=threshold_rule, locked=locked, by_fold=by_fold
+                )
+                entry = binary_entry(part.labels, part.positive, threshold=threshold)
+            else:
+                entry = multiclass_entry(part.labels, part.scores, classes=table.classes)
+            if table.folded:
+                mean = binary and locked is None and is_chosen_on_validation(threshold_rule)
+                entry["note"] = f"{_POOLED}; {_MEAN_THRESHOLD}" if mean else _POOLED
+            methods[method][cohort] = entry
+    result = {
+        "endpoint": endpoint,
+        "threshold_rule": _rule_json(threshold_rule),
+        "methods": methods,
+        "comparisons": list(_comparisons(table)),
+    }
+    return result | ({"folds": folds} if table.folded else {})
+
+
+def _threshold(
+    table: ScoreTable,
+    method: str,
+    part: Scores,
+    *,
+    rule: Threshold,
+    locked: float | None,
+    by_fold: Mapping[tuple[int, int], float | str],
+) -> float | str:
+    """Threshold of one cohort, or the reason why it has none."""
+    if locked is not None:
+        return locked
+    if rule == "youden-per-cohort":
+        try:
+            return choose_threshold(part.labels, part.positive, rule=rule)
+        except StatisticsError as error:
+            return error.problem.cause.rstrip(".")
+    if not is_chosen_on_validation(rule):
+        return choose_threshold(part.labels, part.positive, rule=rule)
+    if by_fold:
+        return float(np.mean([value for value in by_fold.values() if not isinstance(value, str)]))
+    if "val" not in table.cohorts(method):
+        raise StatisticsError(
+            f"method {method}: the threshold is chosen on the cohort `val`, which is not there.",
+            "Add predictions of a validation cohort named val, or give a fixed threshold such as "
+            "`threshold: 0.5`.",
+        )
+    validation = table.select(method, "val")
+    try:
+        return choose_threshold(validation.labels, validation.positive, rule=rule)
+    except StatisticsError as error:
+        raise StatisticsError(
+            f"method {method}, cohort val: {error.problem.cause}", error.problem.remedy
+        ) from error
+
+
+def _rule_json(rule: Threshold) -> Any:
+    return rule.model_dump() if isinstance(rule, BaseModel) else rule
+
+
+def _comparisons(table: ScoreTable) -> Iterator[dict[str, Any]]:
+    """Every pair of methods in each cohort; one a class where there are more than two."""
+    binary = len(table.classes) == 2
+    for a, b in combinations(table.methods, 2):
+        for cohort in table.cohorts(a):
+            if cohort not in table.cohorts(b):
+                continue
+            first, second = _common(table.select(a, cohort), table.select(b, cohort))
+            total = max(len(table.select(method, cohort).patients) for method in (a, b))
+            for index in [1] if binary else range(len(table.classes)):
+                entry: dict[str, Any] = {"cohort": cohort, "a": a, "b": b}
+                if not binary:
+                    entry["class"] = table.classes[index]
+                entry |= _compare(first, second, index=index)
+                if len(first.patients) < total:
+                    entry["note"] = (
+                        f"on the {len(first.patients)} patients that both methods scored"
+                    )
+                yield entry
+
+
+def _common(first: Scores, second: Scores) -> tuple[Scores, Scores]:
+    """Both, on the patients they share, in the order of the first."""
+    place = {patient: index for index, patient in enumerate(second.patients)}
+    own = [index for index, patient in enumerate(first.patients) if patient in place]
+    other = [place[first.patients[index]] for index in own]
+    shared = tuple(first.patients[index] for index in own)
+    return (
+        Scores(shared, first.labels[own], first.scores[own]),
+        Scores(shared, second.labels[other], second.scores[other]),
+    )
+
+
+def _compare(first: Scores, second: Scores, *, index: int) -> dict[str, Any]:
+    n = len(first.patients)
+    try:
+        test = compare_paired(
+            first.labels == index, first.scores[:, index], second.scores[:, index]
+        )
+    except StatisticsError as error:
+        reason = error.problem.cause.rstrip(".")
+        return {"n": n, "difference": None, "z": None, "p": None, "reason": reason}
+    return {"n": n, **test._asdict()}

@@ -1,0 +1,182 @@
+"""The methods' performance by cohort: the paper's Table 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from axilla.analysis.cohort_table import format_p
+from axilla.core.errors import StatisticsError
+from axilla.core.types import COHORT_TITLES, METHOD_TITLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PERCENTS = {
+    "accuracy": "ACC (%)",
+    "sensitivity": "SENS (%)",
+    "specificity": "SPEC (%)",
+    "ppv": "PPV (%)",
+    "npv": "NPV (%)",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PerformanceTable:
+    """Text, ready to print."""
+
+    frame: pd.DataFrame
+    """Columns Method, Cohort, n, AUC, ACC (%), SENS (%), SPEC (%), PPV (%), NPV (%)."""
+    notes: tuple[str, ...]
+    """Footnotes in the order of their marks, then the reasons for figures that are missing."""
+
+
+def performance_table(
+    metrics: Mapping[str, Any],
+    *,
+    cohorts: Sequence[str] | None = None,
+    compare_in: str = "test",
+    method_titles: Mapping[str, str] = METHOD_TITLES,
+    cohort_titles: Mapping[str, str] = COHORT_TITLES,
+) -> PerformanceTable:
+    """Format the metrics as the paper's Table 2: figures with their 95% intervals in brackets.
+
+    Parameters
+    ----------
+    metrics
+        What `evaluate` returned, or `metrics.json`; two classes.
+    cohorts
+        Which, in which order; None takes all as they come.
+    compare_in
+        The cohort whose paired DeLong tests become footnotes, marked `^a` behind the AUC of the
+        first of the two methods, as in the paper.
+    method_titles, cohort_titles
+        Printed names; the short name where there is none.
+
+    Raises
+    ------
+    StatisticsError
+        The metrics are of more than two classes.
+    """
+    marks, notes = _comparison_notes(metrics, compare_in, method_titles, cohort_titles)
+    missing: list[str] = []
+    rows = []
+    for method, by_cohort in metrics["methods"].items():
+        for cohort in cohorts or by_cohort:
+            if cohort not in by_cohort:
+                continue
+            entry = by_cohort[cohort]
+            if "auc_by_class" in entry:
+                raise StatisticsError(
+                    "the performance table is for two classes.",
+                    "Use multiclass_table for endpoints with more.",
+                )
+            mark = ",".join(marks.get(method, ())) if cohort == compare_in else ""
+            title = method_titles.get(method, method), cohort_titles.get(cohort, cohort)
+            rows.append(
+                {"Method": title[0], "Cohort": title[1], "n": str(entry["n"])}
+                | {"AUC": format_auc(entry["auc"], mark=mark)}
+                | {column: format_percent(entry[name]) for name, column in _PERCENTS.items()}
+            )
+            missing += [
+                f"{title[0]}, {title[1].lower()}, {column}: {entry[name]['reason']}."
+                for name, column in {"auc": "AUC", **_PERCENTS}.items()
+                if entry[name]["value"] is None or entry[name]["low"] is None
+            ]
+    columns = ["Method", "Cohort", "n", "AUC", *_PERCENTS.values()]
+    return PerformanceTable(pd.DataFrame(rows, columns=columns), (*notes, *missing))
+
+
+def multiclass_table(
+    metrics: Mapping[str, Any],
+    *,
+    method_titles: Mapping[str, str] = METHOD_TITLES,
+    cohort_titles: Mapping[str, str] = COHORT_TITLES,
+) -> PerformanceTable:
+    """Format the metrics of three classes or more: a row a class, after a row for all of them."""
+    rows: list[dict[str, str]] = []
+    missing: list[str] = []
+    for method, by_cohort in metrics["methods"].items():
+        for cohort, entry in by_cohort.items():
+            title = method_titles.get(method, method), cohort_titles.get(cohort, cohort)
+            rows.append(
+                {
+                    "Method": title[0],
+                    "Cohort": title[1],
+                    "Class": "all",
+                    "n": str(entry["n"]),
+                    "AUC": format_auc(entry["auc"]),
+                    "ACC (%)": format_percent(entry["accuracy"]),
+                    "Precision (%)": "",
+                    "Recall (%)": "",
+                }
+            )
+            for name in entry["classes"]:
+                figures = {
+                    "AUC": entry["auc_by_class"][name],
+                    "Precision (%)": entry["precision"][name],
+                    "Recall (%)": entry["recall"][name],
+                }
+                rows.append(
+                    {
+                        "Method": "",
+                        "Cohort": "",
+                        "Class": name,
+                        "n": str(entry["counts"][name]),
+                        "AUC": format_auc(figures["AUC"]),
+                        "ACC (%)": "",
+                        "Precision (%)": format_percent(figures["Precision (%)"]),
+                        "Recall (%)": format_percent(figures["Recall (%)"]),
+                    }
+                )
+                missing += [
+                    f"{title[0]}, {title[1].lower()}, {name}, {column}: {figure['reason']}."
+                    for column, figure in figures.items()
+                    if figure["value"] is None or figure["low"] is None
+                ]
+    return PerformanceTable(pd.DataFrame(rows), tuple(missing))
+
+
+def format_auc(entry: Mapping[str, Any], *, mark: str = "") -> str:
+    """Print an area: `0.816 [0.758, 0.865]`, its marks as `0.816^a,b [...]`."""
+    return _format(entry, scale=1, decimals=3, mark=f"^{mark}" if mark else "")
+
+
+def format_percent(entry: Mapping[str, Any]) -> str:
+    """Print a fraction as a percentage: `80.32 [76.99, 83.35]`."""
+    return _format(entry, scale=100, decimals=2, mark="")
+
+
+def _format(entry: Mapping[str, Any], *, scale: float, decimals: int, mark: str) -> str:
+    if entry["value"] is None:
+        return f"–{mark}"
+    value = f"{scale * entry['value']:.{decimals}f}{mark}"
+    if entry["low"] is None:
+        return value
+    return f"{value} [{scale * entry['low']:.{decimals}f}, {scale * entry['high']:.{decimals}f}]"
+
+
+def _comparison_notes(
+    metrics: Mapping[str, Any],
+    cohort: str,
+    method_titles: Mapping[str, str],
+    cohort_titles: Mapping[str, str],
+) -> tuple[dict[str, list[str]], list[str]]:
+    marks: dict[str, list[str]] = {}
+    notes: list[str] = []
+    tests = [test for test in metrics["comparisons"] if test["cohort"] == cohort]
+    for index, test in enumerate(tests):
+        mark = ascii_lowercase[index % 26] * (1 + index // 26)
+        marks.setdefault(test["a"], []).append(mark)
+        other = method_titles.get(test["b"], test["b"])
+        where = cohort_titles.get(cohort, cohort).lower()
+        if test["p"] is None:
+            said = f"not computed, {test['reason']}"
+        else:
+            shown = format_p(test["p"], decimals=4)
+            said = f"p {'< ' + shown[1:] if shown.startswith('<') else '= ' + shown}"
+        notes.append(f"{mark}: {said}, DeLong, in comparison with {other} in the {where} cohort")
+    return marks, notes

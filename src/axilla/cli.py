@@ -1,0 +1,237 @@
+"""The command line: thin, and quick to answer because nothing heavy is imported at the top."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from axilla import __version__
+from axilla.console import ConsoleReporter, print_problems, say
+
+if TYPE_CHECKING:
+    from axilla.study.chain import Step, StudyResult
+
+app = typer.Typer(
+    name="axilla",
+    help="Predicts axillary lymph node metastasis from the core-needle biopsy slide of the "
+    "primary breast tumour. Research use only: not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="study.yaml", help="The study file.")]
+Exclude = Annotated[
+    bool,
+    typer.Option(
+        "--exclude-failed",
+        help="Go on without the patients whose inputs are wrong; the report names each.",
+    ),
+]
+INPUT_ERROR = 2
+
+
+@app.command()
+def check(study: StudyFile) -> None:
+    """List every problem of the inputs, before any computing."""
+    from axilla.core.config import load_config
+    from axilla.study.chain import check as check_study
+
+    config = load_config(study)
+    problems = check_study(config, reporter=ConsoleReporter())
+    if problems:
+        print_problems(problems)
+        raise typer.Exit(INPUT_ERROR)
+    say("No problem found.")
+
+
+@app.command()
+def run(study: StudyFile, exclude_failed: Exclude = False) -> None:
+    """Run every step that is not done yet; killed and started again, it goes on."""
+    _run(study, until="report", exclude_failed=exclude_failed)
+
+
+@app.command()
+def tile(study: StudyFile, exclude_failed: Exclude = False) -> None:
+    """Cut the slides' regions into patches."""
+    _run(study, until="tile", exclude_failed=exclude_failed)
+
+
+@app.command()
+def embed(study: StudyFile, exclude_failed: Exclude = False) -> None:
+    """Compute the features of all patches (and the steps before)."""
+    _run(study, until="embed", exclude_failed=exclude_failed)
+
+
+@app.command()
+def train(study: StudyFile, exclude_failed: Exclude = False) -> None:
+    """Train every method (and the steps before)."""
+    _run(study, until="train", exclude_failed=exclude_failed)
+
+
+@app.command()
+def predict(study: StudyFile, exclude_failed: Exclude = False) -> None:
+    """Score every patient by every method (and the steps before)."""
+    _run(study, until="predict", exclude_failed=exclude_failed)
+
+
+@app.command()
+def evaluate(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="[study.yaml]", help="The study file.")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Anybody's predictions instead: patient_id, method, cohort, label, score."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write, with --predictions.")] = None,
+    threshold: Annotated[
+        str,
+        typer.Option(help="With --predictions: youden-validation, youden-per-cohort, or a number."),
+    ] = "youden-validation",
+    exclude_failed: Exclude = False,
+) -> None:
+    """Measure: metrics.json, tables and figures (and the steps before)."""
+    if predictions is None:
+        if study is None:
+            raise typer.BadParameter("give a study.yaml, or --predictions FILE --out DIR")
+        _run(study, until="evaluate", exclude_failed=exclude_failed)
+        return
+    if study is not None or out is None:
+        raise typer.BadParameter("--predictions FILE goes with --out DIR and without a study")
+    from axilla.core.store import read_predictions
+    from axilla.study.evaluating import evaluate_predictions
+
+    _, files = evaluate_predictions(
+        read_predictions(predictions),
+        endpoint=predictions.stem,
+        classes=None,
+        rule=_threshold_rule(threshold),
+        thresholds={},
+        out=out,
+    )
+    say(f"{len(files)} files written to {out}")
+
+
+@app.command()
+def explain(study: StudyFile, exclude_failed: Exclude = False) -> None:
+    """Draw attention over every test slide (and the steps before)."""
+    _run(study, until="explain", exclude_failed=exclude_failed)
+
+
+@app.command()
+def report(study: StudyFile, exclude_failed: Exclude = False) -> None:
+    """Write report.html (and the steps before)."""
+    _run(study, until="report", exclude_failed=exclude_failed)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where to put the cohort and the study.")] = Path(
+        "axilla-demo"
+    ),
+    patients: Annotated[int, typer.Option(min=40, help="Generated patients.")] = 80,
+    seed: Annotated[int, typer.Option(help="Of the cohort, the split and the training.")] = 8888,
+    open_report: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the report in a browser at the end.")
+    ] = True,
+) -> None:
+    """Generate a cohort and run the whole study on it: no data needed, no real patient in it."""
+    from axilla.study.demo import run_demo
+
+    result = run_demo(out, patients=patients, seed=seed, reporter=ConsoleReporter())
+    _tell(result)
+    if open_report and sys.stdout.isatty() and result.report is not None:
+        import webbrowser
+
+        webbrowser.open(result.report.resolve().as_uri())
+
+
+@app.command()
+def generate(
+    directory: Annotated[Path, typer.Argument(help="The folder to write the cohort to.")],
+    patients: Annotated[int, typer.Option(min=1, help="Patients, one slide each.")] = 300,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+) -> None:
+    """Write a generated cohort: slides, annotations, table and the truth behind them."""
+    from axilla.study.demo import generate as generate_now
+
+    generate_now(directory, patients=patients, seed=seed, reporter=ConsoleReporter())
+    say(f"{patients} generated patients in {directory}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of study.yaml, for editors."""
+    from axilla.core.config import StudyConfig
+
+    sys.stdout.write(json.dumps(StudyConfig.model_json_schema(), indent=2) + "\n")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _run(study: Path, *, until: Step, exclude_failed: bool) -> None:
+    from axilla.core.config import load_config
+    from axilla.study.chain import run as run_study
+
+    result = run_study(
+        load_config(study), until=until, exclude_failed=exclude_failed, reporter=ConsoleReporter()
+    )
+    _tell(result)
+
+
+def _tell(result: StudyResult) -> None:
+    if result.report is not None:
+        say(f"Report: {result.report.resolve()}")
+
+
+def _threshold_rule(text: str) -> float | str:
+    if text in {"youden-validation", "youden-per-cohort"}:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise typer.BadParameter(
+            f"--threshold {text}: give youden-validation, youden-per-cohort, or a number "
+            "between 0 and 1"
+        )
+    return value
+
+
+def main() -> None:
+    """Run the command; a user's mistake is a sentence and exit code 2, never a traceback."""
+    from axilla.core.errors import AxillaError, InputProblems
+
+    try:
+        app()
+    except InputProblems as error:
+        print_problems(error.problems)
+        sys.exit(INPUT_ERROR)
+    except AxillaError as error:
+        print_problems((error.problem,))
+        sys.exit(INPUT_ERROR)
+
+
+if __name__ == "__main__":
+    main()

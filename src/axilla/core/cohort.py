@@ -1,0 +1,386 @@
+"""The cohort: from the table and the folders of the study to patients, with every problem named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from axilla.core.config import ColumnEndpoint, ColumnSplit, FoldSplit, StudyConfig
+from axilla.core.endpoint import (
+    Outside,
+    Unclear,
+    class_names,
+    column_class,
+    node_class,
+    node_stage,
+)
+from axilla.core.errors import CohortError, Problem
+from axilla.core.table import numeric_where_possible, parse_number, read_table, require_columns
+from axilla.core.types import Cohort, CohortName, Exclusion, Patient, Slide
+
+IMAGE_SUFFIXES = (
+    ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".tif", ".tiff", ".dcm",
+    ".jpg", ".jpeg", ".png", ".bmp",
+)  # fmt: skip
+ANNOTATION_SUFFIXES = (".json", ".geojson", ".xml")
+GENERATED = "GENERATED.txt"
+_SAFE_NAME = re.compile(r"[^/\\\x00]{1,200}")
+_SPLIT_NAMES: Mapping[str, CohortName] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CohortReading:
+    """What the table says: the patients that are in order, and all that is not."""
+
+    cohort: Cohort
+    problems: tuple[Problem, ...]
+
+
+def read_cohort(config: StudyConfig) -> CohortReading:
+    """Read the table of patients and find their slides and annotations.
+
+    A patient with a problem is not in the cohort returned; each problem stands in `problems`, with
+    `fatal` for what concerns the table as a whole. A patient outside the endpoint is excluded with
+    a reason and is no problem.
+
+    Raises
+    ------
+    CohortError
+        The table cannot be read or lacks a column that the study names.
+    """
+    table = read_table(config.cohort)
+    _require(table, config)
+    problems: list[Problem] = []
+    excluded: list[Exclusion] = []
+    patients: list[Patient] = []
+    find = _SlideFinder(config) if config.uses_slides else None
+    enrolled = table["patient_id"].replace("", pd.NA).nunique()
+    for number in table.index[table["patient_id"] == ""]:
+        problems.append(
+            Problem(
+                cause=f"row {int(number) + 2} has no patient_id.",
+                remedy="Give every row the patient's id.",
+                file=config.cohort,
+            )
+        )
+    for patient_id, rows in table[table["patient_id"] != ""].groupby("patient_id", sort=False):
+        read = _PatientReader(str(patient_id), rows, config)
+        patient = read.patient(find)
+        problems.extend(read.problems)
+        excluded.extend(read.excluded)
+        if patient is not None and not read.problems:
+            patients.append(patient)
+    frame = numeric_where_possible(
+        table[table["patient_id"] != ""].drop_duplicates("patient_id").set_index("patient_id")
+    )
+    cohort = Cohort(
+        classes=class_names(config.endpoint),
+        patients=tuple(patients),
+        excluded=tuple(excluded),
+        enrolled=int(enrolled),
+        frame=frame,
+    )
+    problems.extend(_class_problems(cohort, config))
+    return CohortReading(cohort=cohort, problems=tuple(problems))
+
+
+def without(cohort: Cohort, dropped: Mapping[str, tuple[str, str]]) -> Cohort:
+    """The cohort without some patients; `dropped` gives step and reason by patient id."""
+    return replace(
+        cohort,
+        patients=tuple(p for p in cohort.patients if p.patient_id not in dropped),
+        excluded=cohort.excluded
+        + tuple(
+            Exclusion(step=step, reason=reason, patient_id=patient)
+            for patient, (step, reason) in dropped.items()
+        ),
+    )
+
+
+def _require(table: pd.DataFrame, config: StudyConfig) -> None:
+    require_columns(table, ["patient_id"], file=config.cohort, key="cohort")
+    if isinstance(config.endpoint, ColumnEndpoint):
+        require_columns(table, [config.endpoint.column], file=config.cohort, key="endpoint.column")
+    elif not {"nodes", "aln_status"} & set(table.columns):
+        raise CohortError(
+            f"has neither a column `nodes` nor `aln_status`, and the endpoint {config.endpoint} "
+            "is made from one of them.",
+            "Add the count of positive nodes, or set endpoint: {column, negative, positive}.",
+            file=config.cohort,
+        )
+    if config.uses_clinical:
+        names = (*config.clinical.numeric, *config.clinical.categorical)
+        require_columns(table, names, file=config.cohort, key="clinical")
+    if isinstance(config.split, ColumnSplit):
+        require_columns(table, [config.split.column], file=config.cohort, key="split.column")
+    if isinstance(config.split, FoldSplit) and config.split.group is not None:
+        require_columns(table, [config.split.group], file=config.cohort, key="split.group")
+
+
+def _class_problems(cohort: Cohort, config: StudyConfig) -> list[Problem]:
+    counts = [0] * len(cohort.classes)
+    for patient in cohort.patients:
+        counts[patient.label] += 1
+    empty = [name for name, count in zip(cohort.classes, counts, strict=True) if count == 0]
+    if not empty:
+        return []
+    return [
+        Problem(
+            cause=f"no usable patient is {' or '.join(empty)}, so there is nothing to tell apart.",
+            remedy="Check the endpoint and its column; patients of every class are needed.",
+            file=config.cohort,
+        )
+    ]
+
+
+class _PatientReader:
+    """All rows of one patient, read once; problems are gathered, not raised."""
+
+    def __init__(self, patient_id: str, rows: pd.DataFrame, config: StudyConfig) -> None:
+        self.patient_id = patient_id
+        self.rows = rows
+        self.config = config
+        self.problems: list[Problem] = []
+        self.excluded: list[Exclusion] = []
+
+    def patient(self, find: _SlideFinder | None) -> Patient | None:
+        """The patient, or None where excluded or where `problems` says why."""
+        self._check_rows()
+        label = self._label()
+        if label is None:
+            return None
+        return Patient(
+            patient_id=self.patient_id,
+            label=label,
+            slides=self._slides(find) if find is not None else (),
+            clinical=self._clinical() if self.config.uses_clinical else {},
+            split=self._split(),
+            group=self._group(),
+        )
+
+    def _problem(self, cause: str, remedy: str, *, file: Path | None = None) -> None:
+        self.problems.append(
+            Problem(
+                cause=cause,
+                remedy=remedy,
+                patient=self.patient_id,
+                file=file if file is not None else self.config.cohort,
+                fatal=False,
+            )
+        )
+
+    def _cell(self, column: str) -> str:
+        """The patient's value of a column; rows of one patient must agree."""
+        if column not in self.rows.columns:
+            return ""
+        values = list(dict.fromkeys(self.rows[column]))
+        if len(values) > 1:
+            self._problem(
+                f"the rows disagree on `{column}` ({', '.join(repr(v) for v in values)}).",
+                "Make the patient's rows agree.",
+            )
+        return str(values[0])
+
+    def _check_rows(self) -> None:
+        if not _SAFE_NAME.fullmatch(self.patient_id) or self.patient_id in {".", ".."}:
+            self._problem("the patient id cannot be a file's name.", "Take out slashes.")
+        if len(self.rows) > 1 and "slide_id" not in self.rows.columns:
+            self._problem(
+                f"the patient stands in {len(self.rows)} rows.",
+                "Keep one row a patient, or add a column `slide_id` for several slides.",
+            )
+
+    def _label(self) -> int | None:
+        endpoint = self.config.endpoint
+        found: int | Outside | Unclear
+        if isinstance(endpoint, ColumnEndpoint):
+            found = column_class(self._cell(endpoint.column), endpoint)
+        else:
+            stage = node_stage(nodes=self._cell("nodes"), aln_status=self._cell("aln_status"))
+            found = stage if isinstance(stage, Unclear) else node_class(stage, endpoint)
+        if isinstance(found, Unclear):
+            self._problem(found.cause, found.remedy)
+            return None
+        if isinstance(found, Outside):
+            self.excluded.append(
+                Exclusion(step="endpoint", reason=found.reason, patient_id=self.patient_id)
+            )
+            return None
+        return found
+
+    def _clinical(self) -> dict[str, float | str | None]:
+        values: dict[str, float | str | None] = {}
+        for name in self.config.clinical.numeric:
+            text = self._cell(name)
+            number = parse_number(text) if text else None
+            if text and number is None:
+                self._problem(f"`{name}` is {text!r}, which is no number.", "Write a number.")
+            values[name] = number
+        for name in self.config.clinical.categorical:
+            values[name] = self._cell(name).lower() or None
+        if self.config.clinical.missing == "refuse":
+            for name, value in values.items():
+                if value is None and not self.rows[name].iloc[0]:
+                    self._problem(
+                        f"`{name}` is missing.",
+                        "Fill it in, set clinical.missing: impute, or run with --exclude-failed.",
+                    )
+        return values
+
+    def _split(self) -> CohortName | None:
+        if not isinstance(self.config.split, ColumnSplit):
+            return None
+        text = self._cell(self.config.split.column)
+        name = _SPLIT_NAMES.get(text.lower())
+        if name is None:
+            self._problem(
+                f"`{self.config.split.column}` is {text!r}, which is no cohort.",
+                "Write train, val or test.",
+            )
+        return name
+
+    def _group(self) -> str | None:
+        if not isinstance(self.config.split, FoldSplit) or self.config.split.group is None:
+            return None
+        group = self._cell(self.config.split.group)
+        if not group:
+            self._problem(
+                f"`{self.config.split.group}` is missing, and the folds are made by it.",
+                "Fill in the group.",
+            )
+        return group
+
+    def _slides(self, find: _SlideFinder) -> tuple[Slide, ...]:
+        slides = []
+        seen: set[str] = set()
+        for _, row in self.rows.iterrows():
+            slide_id = str(row.get("slide_id", "") or self.patient_id)
+            if slide_id in seen:
+                continue
+            seen.add(slide_id)
+            slide = find.slide(
+                self.patient_id, slide_id, str(row.get("slide", "")), self._problem
+            )
+            if slide is not None:
+                slides.append(slide)
+        return tuple(slides)
+
+
+class _SlideFinder:
+    """The folders of slides and annotations, listed once."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        if config.slides is None or not config.slides.is_dir():
+            raise CohortError(
+                "there is no such folder.",
+                "Set `slides:` to the folder of slides.",
+                file=config.slides,
+            )
+        if config.annotations is not None and not config.annotations.is_dir():
+            raise CohortError(
+                "there is no such folder.",
+                "Set `annotations:` to the folder of annotations, or leave it out.",
+                file=config.annotations,
+            )
+        self.folder = config.slides
+        self.whole = config.regions == "whole"
+        self.needs_annotation = config.regions == "annotation"
+        self.annotation_folder = config.annotations
+        self.owner: dict[str, str] = {}
+        self.by_stem: dict[str, list[Path]] = {}
+        self.cut_regions: dict[str, list[tuple[int, Path]]] = {}
+        for path in sorted(config.slides.iterdir()):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                self.by_stem.setdefault(path.stem, []).append(path)
+                match = re.fullmatch(r"(.+)_(\d+)", path.stem)
+                if match:
+                    regions = self.cut_regions.setdefault(match[1], [])
+                    regions.append((int(match[2]), path))
+
+    def slide(
+        self, patient_id: str, slide_id: str, named: str, problem: Callable[..., None]
+    ) -> Slide | None:
+        """The slide's files, or None with a problem said."""
+        if not _SAFE_NAME.fullmatch(slide_id) or slide_id in {".", ".."}:
+            problem(f"the slide id {slide_id!r} cannot be a file's name.", "Take out slashes.")
+            return None
+        owner = self.owner.setdefault(slide_id, patient_id)
+        if owner != patient_id:
+            problem(
+                f"the slide {slide_id} belongs to patient {owner} as well.",
+                "Give each slide to one patient.",
+            )
+            return None
+        images = self._named(named, problem) if named else self._images(slide_id, problem)
+        if not images:
+            return None
+        annotation = self._annotation(slide_id)
+        if annotation is None and self.needs_annotation:
+            problem(
+                f"the slide {slide_id} has no annotation, and `regions: annotation` needs one.",
+                f"Add {slide_id}.json, .geojson or .xml to the folder of annotations, or set "
+                "regions: auto.",
+                file=images[0],
+            )
+            return None
+        return Slide(
+            slide_id=slide_id, patient_id=patient_id, images=images, annotation=annotation
+        )
+
+    def _named(self, named: str, problem: Callable[..., None]) -> tuple[Path, ...]:
+        path = (self.folder / named).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            problem(
+                f"`slide` is {named!r}, which lies outside the folder of slides.",
+                "Give a path inside it.",
+            )
+            return ()
+        if not path.is_file():
+            problem("there is no such slide.", "Correct the column `slide`.", file=path)
+            return ()
+        return (path,)
+
+    def _images(self, slide_id: str, problem: Callable[..., None]) -> tuple[Path, ...]:
+        found = self.by_stem.get(slide_id, [])
+        if len(found) > 1:
+            problem(
+                f"several files are named {slide_id}: {', '.join(p.name for p in found)}.",
+                "Keep one, or name it in a column `slide`.",
+                file=self.folder,
+            )
+            return ()
+        if self.whole and slide_id in self.cut_regions:
+            # A BCNB folder holds both the overview <patient>.jpg and its regions <patient>_<k>.jpg:
+            # where regions come cut, they are what the study is about.
+            return tuple(path for _, path in sorted(self.cut_regions[slide_id]))
+        if not found:
+            problem(
+                f"there is no slide {slide_id}.<{', '.join(s[1:] for s in IMAGE_SUFFIXES)}>.",
+                "Add the file, correct slide_id, or run with --exclude-failed.",
+                file=self.folder,
+            )
+        return tuple(found)
+
+    def _annotation(self, slide_id: str) -> Path | None:
+        if self.annotation_folder is None:
+            return None
+        paths = (self.annotation_folder / f"{slide_id}{s}" for s in ANNOTATION_SUFFIXES)
+        return next((path for path in paths if path.is_file()), None)
+
+
+def is_generated(table: Path) -> bool:
+    """Whether the cohort was made by `axilla demo` or `axilla generate`, not by patients.
+
+    The generator leaves a file GENERATED.txt beside the table.
+    """
+    return (table.parent / GENERATED).is_file()

@@ -1,0 +1,50 @@
+"""How the work tells that it goes on; silent unless somebody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Reporter(Protocol):
+    """Told by every step what it does."""
+
+    def track(self, items: Sequence[T], title: str) -> Iterable[T]:
+        """Go through items, showing how far it is."""
+        ...
+
+    def epochs(self, total: int, title: str) -> AbstractContextManager[Callable[[Any], None]]:
+        """Within the block, be told each epoch that ends."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line for the person who waits."""
+        ...
+
+    def done(self, step: str, detail: str) -> None:
+        """A step ended, or was done already."""
+        ...
+
+
+class Silent:
+    """Says nothing."""
+
+    def track(self, items: Sequence[T], title: str) -> Iterator[T]:  # noqa: ARG002 - protocol
+        """Go through items."""
+        yield from items
+
+    def epochs(  # noqa: D102 - as the protocol says
+        self,
+        total: int,  # noqa: ARG002 - protocol
+        title: str,  # noqa: ARG002 - protocol
+    ) -> AbstractContextManager[Callable[[Any], None]]:
+        return nullcontext(lambda epoch: None)
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def done(self, step: str, detail: str) -> None:
+        """Nothing."""

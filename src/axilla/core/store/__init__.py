@@ -1,0 +1,45 @@
+"""The only reader and writer of our artefacts.
+
+Every artefact is written under a temporary name, flushed and renamed, so that a killed run leaves
+either the whole file or none; each carries its schema version and the key of the step that made it.
+"""
+
+from axilla.core.store.atomic import digest, file_identity, sweep, write_bytes, write_text
+from axilla.core.store.features import Features, read_features, read_features_key, write_features
+from axilla.core.store.grids import read_grid, read_grid_key, write_grid
+from axilla.core.store.models import StoredModel, read_model, read_model_key, write_model
+from axilla.core.store.records import (
+    SCHEMA_VERSION,
+    read_json,
+    read_predictions,
+    write_json,
+    write_predictions,
+)
+from axilla.core.store.steps import forget_step, step_is_done, write_step
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Features",
+    "StoredModel",
+    "digest",
+    "file_identity",
+    "forget_step",
+    "read_features",
+    "read_features_key",
+    "read_grid",
+    "read_grid_key",
+    "read_json",
+    "read_model",
+    "read_model_key",
+    "read_predictions",
+    "step_is_done",
+    "sweep",
+    "write_bytes",
+    "write_features",
+    "write_grid",
+    "write_json",
+    "write_model",
+    "write_predictions",
+    "write_step",
+    "write_text",
+]

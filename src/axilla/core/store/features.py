@@ -1,0 +1,84 @@
+"""`features/<encoder>/<slide>.h5`: the layout that CLAM, TRIDENT and STAMP users have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from axilla.core.errors import StoreError
+from axilla.core.store.atomic import atomic_path
+from axilla.core.store.records import SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Feature vectors of one slide.
+
+    `features` float16 or float32 [n, D]; `coords` int32 [n, 2], level-0 pixels (x, y).
+    """
+
+    features: NDArray[np.float16] | NDArray[np.float32]
+    coords: NDArray[np.int32]
+    encoder: str
+    weights_digest: str
+    patch_size: int
+    mpp: float | None
+
+
+def write_features(path: Path, value: Features, *, key: str) -> None:
+    """Write the features of one slide; the same input gives the same bytes."""
+    with (
+        atomic_path(path) as temporary,
+        h5py.File(temporary, "w", libver="latest", track_order=False) as file,
+    ):
+        # No creation times: a run that was killed and started again writes byte-equal files.
+        file.create_dataset("features", data=value.features, track_times=False)
+        file.create_dataset("coords", data=value.coords, track_times=False)
+        file.attrs["encoder"] = value.encoder
+        file.attrs["weights_digest"] = value.weights_digest
+        file.attrs["patch_size"] = value.patch_size
+        file.attrs["mpp"] = np.nan if value.mpp is None else value.mpp
+        file.attrs["config_hash"] = key
+        file.attrs["schema_version"] = SCHEMA_VERSION
+
+
+def read_features_key(path: Path) -> str | None:
+    """Key of the step that wrote the file; None where there is none of this schema."""
+    if not path.is_file():
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            if int(file.attrs.get("schema_version", 0)) != SCHEMA_VERSION:
+                return None
+            return str(file.attrs["config_hash"])
+    except (OSError, KeyError):
+        return None
+
+
+def read_features(path: Path) -> Features:
+    """Read the features of one slide.
+
+    Raises
+    ------
+    StoreError
+        The file is missing or damaged.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            mpp = float(file.attrs["mpp"])
+            return Features(
+                features=file["features"][()],
+                coords=file["coords"][()],
+                encoder=str(file.attrs["encoder"]),
+                weights_digest=str(file.attrs["weights_digest"]),
+                patch_size=int(file.attrs["patch_size"]),
+                mpp=None if np.isnan(mpp) else mpp,
+            )
+    except (OSError, KeyError) as error:
+        raise StoreError(
+            "the features are missing or damaged.", "Run `axilla embed study.yaml`.", file=path
+        ) from error

@@ -1,0 +1,84 @@
+"""`patches/<slide>.parquet`: one row a kept patch, the counts of the dropped in its metadata."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from axilla.core.errors import StoreError
+from axilla.core.store.atomic import atomic_path
+from axilla.core.store.records import SCHEMA_VERSION
+from axilla.core.types import MicronsPerPixel, PatchGrid, SlidePixels
+
+_META = b"axilla"
+
+
+def write_grid(path: Path, grid: PatchGrid, *, key: str) -> None:
+    """Write the patches of one slide."""
+    meta = {
+        "schema": SCHEMA_VERSION,
+        "key": key,
+        "slide_id": grid.slide_id,
+        "size_level0": int(grid.size_level0),
+        "dropped": grid.dropped,
+        "mpp": grid.mpp,
+    }
+    table = pa.table(
+        {
+            "region": pa.array(grid.region, pa.int32()),
+            "x": pa.array(grid.xy[:, 0], pa.int32()),
+            "y": pa.array(grid.xy[:, 1], pa.int32()),
+            "white_share": pa.array(grid.white_share, pa.float32()),
+        }
+    ).replace_schema_metadata({_META: json.dumps(meta).encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_grid_key(path: Path) -> str | None:
+    """Key of the step that wrote the file; None where there is none of this schema."""
+    if not path.is_file():
+        return None
+    try:
+        meta = _meta(pq.read_schema(path))
+    except (pa.ArrowInvalid, OSError, ValueError):
+        return None
+    return str(meta["key"]) if meta.get("schema") == SCHEMA_VERSION else None
+
+
+def read_grid(path: Path) -> PatchGrid:
+    """Read the patches of one slide.
+
+    Raises
+    ------
+    StoreError
+        The file is missing or damaged.
+    """
+    try:
+        table = pq.read_table(path)
+        meta = _meta(table.schema)
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise StoreError(
+            "the table of patches is missing or damaged.",
+            "Run `axilla tile study.yaml`.",
+            file=path,
+        ) from error
+    x, y = (table.column(name).to_numpy() for name in ("x", "y"))
+    return PatchGrid(
+        slide_id=str(meta["slide_id"]),
+        region=table.column("region").to_numpy(),
+        xy=np.stack([x, y], axis=1).astype(np.int32),
+        white_share=table.column("white_share").to_numpy(),
+        size_level0=SlidePixels(int(meta["size_level0"])),
+        dropped=int(meta["dropped"]),
+        mpp=None if meta["mpp"] is None else MicronsPerPixel(float(meta["mpp"])),
+    )
+
+
+def _meta(schema: pa.Schema) -> dict[str, int | float | str | None]:
+    value = json.loads((schema.metadata or {}).get(_META, b"{}"))
+    return dict(value)

@@ -1,0 +1,48 @@
+"""Which steps are done: a small record a step, with the key of its inputs and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from axilla.core.store.atomic import file_identity
+from axilla.core.store.records import SCHEMA_VERSION, read_json, write_json
+
+
+def _record(out: Path, step: str) -> Path:
+    return out / "steps" / f"{step}.json"
+
+
+def step_is_done(out: Path, step: str, *, key: str) -> bool:
+    """Whether the step ran with this key and all its files still hold what it wrote."""
+    record = _record(out, step)
+    if not record.is_file():
+        return False
+    value = read_json(record)
+    if value.get("schema") != SCHEMA_VERSION or value.get("key") != key:
+        return False
+    return all(
+        (out / name).is_file() and file_identity(out / name, content=True) == sha
+        for name, sha in value["files"].items()
+    )
+
+
+def write_step(out: Path, step: str, *, key: str, files: Iterable[Path]) -> None:
+    """Record that a step is done; `files` lie under `out`."""
+    write_json(
+        _record(out, step),
+        {
+            "schema": SCHEMA_VERSION,
+            "step": step,
+            "key": key,
+            "files": {
+                path.relative_to(out).as_posix(): file_identity(path, content=True)
+                for path in sorted(files)
+            },
+        },
+    )
+
+
+def forget_step(out: Path, step: str) -> None:
+    """Make a step run again."""
+    _record(out, step).unlink(missing_ok=True)

@@ -1,0 +1,42 @@
+"""Features once, for a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from axilla.features.encoders import PatchEncoder
+
+
+def extract_features(
+    batches: Iterable[NDArray[np.uint8]], *, encoder: PatchEncoder, device: str = "cpu"
+) -> NDArray[np.float16]:
+    """Encode batches of patches with a frozen encoder in evaluation mode.
+
+    Parameters
+    ----------
+    batches
+        Arrays [n, h, w, 3] of uint8 RGB.
+
+    Returns
+    -------
+    ndarray
+        float16 [total n, D].
+
+    Notes
+    -----
+    Evaluation mode: a patch's feature does not depend on its companions, as it did in the
+    original code (DESIGN, What the original code got wrong).
+    """
+    encoder = encoder.to(device).eval()
+    parts = []
+    with torch.inference_mode():
+        for batch in batches:
+            pixels = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2)  # [n, 3, h, w]
+            parts.append(encoder(pixels).to(torch.float16).cpu().numpy())
+    if not parts:
+        return np.zeros((0, encoder.features), np.float16)
+    return np.concatenate(parts)

@@ -1,0 +1,139 @@
+"""Bags of patients as batches: which instances, of which slide, with which weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+BagDrawer = Callable[[int, np.random.Generator], Sequence[NDArray[np.int64]]]
+"""From a slide's number of patches and a generator to the indices of each bag."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatientInstances:
+    """One patient as the model sees it."""
+
+    patient_id: str
+    label: int
+    slides: tuple[str, ...]
+    clinical: NDArray[np.float64] | None
+    """[C], None for DL-CNB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagOfSlide:
+    """One bag: instances of one slide of one patient."""
+
+    patient: PatientInstances
+    slide_id: str
+    indices: NDArray[np.int64]
+    weight: float
+    """Weight of the bag in the loss."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Bags side by side; see `DLCNB.forward` for the shapes."""
+
+    instances: Tensor
+    lengths: list[int]
+    clinical: Tensor | None
+    labels: Tensor
+    weights: Tensor
+
+
+def make_bags(
+    patients: Sequence[PatientInstances],
+    *,
+    slides: Mapping[str, NDArray[np.generic]],
+    draw: BagDrawer,
+    rng: np.random.Generator,
+    per_patient: int | None = None,
+    weight_by: str = "bag",
+) -> list[BagOfSlide]:
+    """Bags of all patients, in their order.
+
+    Parameters
+    ----------
+    slides
+        Instances by slide id: features [n, D] or patches [n, h, w, 3].
+    per_patient
+        At most so many bags of a patient, chosen at random.
+    weight_by
+        patient: a patient's bags share the weight 1, scaled so that the mean weight of a bag is 1.
+    """
+    chosen: list[tuple[PatientInstances, str, NDArray[np.int64], float]] = []
+    for patient in patients:
+        drawn = [
+            (slide, indices) for slide in patient.slides for indices in draw(len(slides[slide]), rng)
+        ]
+        if per_patient is not None and len(drawn) > per_patient:
+            keep = sorted(rng.choice(len(drawn), per_patient, replace=False))
+            drawn = [drawn[i] for i in keep]
+        weight = 1.0 / len(drawn) if weight_by == "patient" and drawn else 1.0
+        chosen.extend((patient, slide, indices, weight) for slide, indices in drawn)
+    mean = sum(weight for *_, weight in chosen) / len(chosen) if chosen else 1.0
+    return [
+        BagOfSlide(patient=p, slide_id=s, indices=i, weight=w / mean) for p, s, i, w in chosen
+    ]
+
+
+def batches(
+    bags: Sequence[BagOfSlide], *, slides: Mapping[str, NDArray[np.generic]], size: int
+) -> Iterator[Batch]:
+    """Bags in batches of `size`, as tensors on the CPU."""
+    for start in range(0, len(bags), size):
+        group = bags[start : start + size]
+        parts = [slides[bag.slide_id][bag.indices] for bag in group]
+        stacked = torch.from_numpy(np.concatenate(parts))
+        if stacked.ndim == 4:
+            stacked = stacked.permute(0, 3, 1, 2)  # [S, h, w, 3] -> [S, 3, h, w]
+        clinical = [bag.patient.clinical for bag in group if bag.patient.clinical is not None]
+        yield Batch(
+            instances=stacked,
+            lengths=[len(part) for part in parts],
+            clinical=torch.from_numpy(np.stack(clinical)).float() if clinical else None,
+            labels=torch.tensor([bag.patient.label for bag in group]),
+            weights=torch.tensor([bag.weight for bag in group], dtype=torch.float32),
+        )
+
+
+_RGB_FROM_HED = torch.tensor(
+    [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], dtype=torch.float32
+)
+"""Optical densities of haematoxylin, eosin and a residual (Ruifrok and Johnston 2001)."""
+
+
+def augment(patches: Tensor, *, generator: torch.Generator, stain_sd: float = 0.1) -> Tensor:
+    """Mirror and rotate each patch, and vary haematoxylin and eosin of the batch.
+
+    The stains are multiplied by independent normal factors of mean 1, as Ilse 2018 (section 4.3)
+    did on the breast cancer images.
+
+    Parameters
+    ----------
+    patches
+        [n, 3, h, h] uint8.
+
+    Returns
+    -------
+    Tensor
+        [n, 3, h, h] float32, 0 to 255.
+    """
+    turns = torch.randint(8, (len(patches),), generator=generator)
+    turned = torch.empty_like(patches)
+    for turn in range(8):
+        chosen = turns == turn
+        part = torch.rot90(patches[chosen], turn % 4, dims=(2, 3))
+        turned[chosen] = part.flip(3) if turn >= 4 else part
+    factors = torch.ones(3)
+    factors[:2] += stain_sd * torch.randn(2, generator=generator)
+    matrix = torch.linalg.inv(_RGB_FROM_HED) @ torch.diag(factors) @ _RGB_FROM_HED
+    density = -torch.log(turned.float().clamp(min=1) / 255)  # [n, 3, h, w]
+    varied = torch.einsum("nchw,cd->ndhw", density, matrix)
+    return (255 * torch.exp(-varied)).clamp(0, 255)

@@ -1,0 +1,114 @@
+"""Scores of patients: the mean over all of a patient's bags, in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from axilla.mil.batches import BagDrawer, BagOfSlide, PatientInstances, batches, make_bags
+from axilla.mil.model import DLCNB
+
+BAGS_AT_ONCE = 16
+
+
+def predict_patients(
+    model: DLCNB,
+    patients: Sequence[PatientInstances],
+    *,
+    slides: Mapping[str, NDArray[np.generic]],
+    draw: BagDrawer,
+    seed: int,
+    device: str = "cpu",
+) -> dict[str, NDArray[np.float64]]:
+    """Probability of each class a patient, float64 [K] (paper, section 2.2, step 4).
+
+    Bags are drawn from a generator of `seed` and the slide alone, so that a patient's score does
+    not depend on who else is predicted.
+    """
+    sums: dict[str, list[NDArray[np.float64]]] = {p.patient_id: [] for p in patients}
+    bags = fixed_bags(patients, slides=slides, draw=draw, seed=seed)
+    for bag, (scores, _) in zip(
+        bags, score_bags(model, bags, slides=slides, device=device), strict=True
+    ):
+        sums[bag.patient.patient_id].append(scores)
+    return {patient: np.mean(scores, axis=0) for patient, scores in sums.items()}
+
+
+def fixed_bags(
+    patients: Sequence[PatientInstances],
+    *,
+    slides: Mapping[str, NDArray[np.generic]],
+    draw: BagDrawer,
+    seed: int,
+) -> list[BagOfSlide]:
+    """Each patient's bags, from a generator of the patient's own."""
+    found: list[BagOfSlide] = []
+    for patient in patients:
+        own = int.from_bytes(patient.patient_id.encode("utf-8")[-16:], "little")
+        rng = np.random.default_rng([seed, own])
+        found.extend(make_bags([patient], slides=slides, draw=draw, rng=rng))
+    return found
+
+
+def score_bags(
+    model: DLCNB,
+    bags: Sequence[BagOfSlide],
+    *,
+    slides: Mapping[str, NDArray[np.generic]],
+    device: str = "cpu",
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Of each bag the probabilities [K] and the attention [N], evaluation mode."""
+    model.eval()
+    results: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+    with torch.inference_mode():
+        for batch in batches(bags, slides=slides, size=BAGS_AT_ONCE):
+            clinical = None if batch.clinical is None else batch.clinical.to(device)
+            output = model(batch.instances.to(device), batch.lengths, clinical)
+            scores = output.logits.double().softmax(dim=1).cpu().numpy()  # [B, K]
+            attention = output.attention.double().cpu().numpy()  # [B, N]
+            results.extend(
+                (scores[i], attention[i, :length]) for i, length in enumerate(batch.lengths)
+            )
+    return results
+
+
+def patch_attention(
+    model: DLCNB,
+    patient: PatientInstances,
+    slide_id: str,
+    *,
+    slides: Mapping[str, NDArray[np.generic]],
+    cover: BagDrawer,
+    seed: int,
+    draws: int = 4,
+    device: str = "cpu",
+) -> NDArray[np.float64]:
+    """Attention of every patch of a slide, averaged over bags that cover it, times the bag's size.
+
+    Parameters
+    ----------
+    cover
+        Draws bags in which every patch of the slide occurs at least once.
+
+    Returns
+    -------
+    ndarray
+        float64 [n]; 1 is what every patch would have if all weighed the same.
+    """
+    rng = np.random.default_rng(seed)
+    total = len(slides[slide_id])
+    sums, counts = np.zeros(total), np.zeros(total)
+    bags = [
+        BagOfSlide(patient=patient, slide_id=slide_id, indices=indices, weight=1.0)
+        for _ in range(draws)
+        for indices in cover(total, rng)
+    ]
+    for bag, (_, attention) in zip(
+        bags, score_bags(model, bags, slides=slides, device=device), strict=True
+    ):
+        sums[bag.indices] += attention * len(bag.indices)
+        counts[bag.indices] += 1
+    return np.asarray(sums / counts)

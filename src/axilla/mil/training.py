@@ -1,0 +1,184 @@
+"""Training: one readable loop, on Lightning Fabric; it never sees the test cohort."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from axilla.core.config import Bags, Training
+from axilla.mil.batches import BagDrawer, Batch, PatientInstances, augment, batches, make_bags
+from axilla.mil.model import DLCNB
+from axilla.mil.prediction import predict_patients
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch came to."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    val_loss: float | None
+    val_auc: float | None
+    """Over validation patients; None where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All epochs, and the one whose weights were kept."""
+
+    epochs: tuple[Epoch, ...]
+    best: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingData:
+    """Training and validation patients with the instances of their slides, and nothing else."""
+
+    train: Sequence[PatientInstances]
+    val: Sequence[PatientInstances]
+    slides: Mapping[str, NDArray[np.generic]]
+    draw: BagDrawer
+    classes: int
+
+
+def make_fabric(config: Training) -> Fabric:
+    """Device and precision; one device for now."""
+    # Fabric says its precision at every call; what went wrong is still heard.
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    precision = "bf16-mixed" if config.precision == "bfloat16" else "32-true"
+    return Fabric(accelerator="auto", devices=1, precision=precision)
+
+
+def train(
+    make_model: Callable[[], DLCNB],
+    data: TrainingData,
+    *,
+    config: Training,
+    bags: Bags,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> tuple[DLCNB, History]:
+    """Train a model and return it with the weights of its best epoch, in evaluation mode.
+
+    Adam, weight decay, cosine annealing with warm restarts, cross-entropy over bags; the best
+    epoch is the one with the highest AUC over validation patients (the lower loss where equal),
+    the last epoch where there is no validation cohort (paper, section 2.2; DESIGN, Training).
+    """
+    fabric = make_fabric(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = make_model()
+        optimizer = torch.optim.Adam(
+            module.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        model, optimizer = fabric.setup(module, optimizer)
+        schedule = _schedule(optimizer, config)
+        rng = np.random.default_rng(seed)
+        generator = torch.Generator().manual_seed(seed)
+        size = config.batch_size or (32 if module.encoder is None else 1)
+        epochs: list[Epoch] = []
+        best_rank, best_state, best_epoch = (-np.inf, -np.inf), module.state_dict(), 0
+        train_bags = None
+        for number in range(config.epochs):
+            if train_bags is None or bags.redraw:
+                train_bags = make_bags(
+                    data.train, slides=data.slides, draw=data.draw, rng=rng,
+                    per_patient=bags.per_epoch, weight_by=config.weight_by,
+                )  # fmt: skip
+            order = rng.permutation(len(train_bags))
+            lr = float(optimizer.param_groups[0]["lr"])
+            loss = _train_epoch(
+                fabric, model, optimizer,
+                batches([train_bags[i] for i in order], slides=data.slides, size=size),
+                generator if config.augment and module.encoder is not None else None,
+            )  # fmt: skip
+            if schedule is not None:
+                schedule.step()
+            val_loss, val_auc = _validate(module, data, seed=seed, device=str(fabric.device))
+            epoch = Epoch(number, lr, loss, val_loss, val_auc)
+            epochs.append(epoch)
+            on_epoch(epoch)
+            rank = _rank(epoch)
+            if rank > best_rank:
+                best_rank, best_epoch = rank, number
+                best_state = copy.deepcopy(module.state_dict())
+        module.load_state_dict(best_state)
+    return module.cpu().eval(), History(epochs=tuple(epochs), best=best_epoch)
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, config: Training
+) -> torch.optim.lr_scheduler.CosineAnnealingWarmRestarts | None:
+    if config.restarts is None:
+        return None
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
+        optimizer, T_0=config.restarts.t0, T_mult=config.restarts.mult
+    )
+
+
+def _rank(epoch: Epoch) -> tuple[float, float]:
+    """What the best epoch is highest in; without validation the last one is."""
+    if epoch.val_loss is None:
+        return (float(epoch.epoch), 0.0)
+    auc = -1.0 if epoch.val_auc is None else epoch.val_auc
+    return (auc, -epoch.val_loss)
+
+
+def _train_epoch(
+    fabric: Fabric,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    stream: Iterable[Batch],
+    generator: torch.Generator | None,
+) -> float:
+    """One pass over the bags; the mean loss, weighted as the loss is."""
+    model.train()
+    total, weight = 0.0, 0.0
+    for cpu_batch in stream:
+        instances = cpu_batch.instances
+        if generator is not None:
+            instances = augment(instances, generator=generator)
+        batch = fabric.to_device(cpu_batch.labels), fabric.to_device(cpu_batch.weights)
+        clinical = None if cpu_batch.clinical is None else fabric.to_device(cpu_batch.clinical)
+        output = model(fabric.to_device(instances), cpu_batch.lengths, clinical)
+        loss = _weighted_loss(output.logits, *batch)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        total += float(loss.detach()) * len(cpu_batch.lengths)
+        weight += len(cpu_batch.lengths)
+    return total / weight
+
+
+def _weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    losses = F.cross_entropy(logits.float(), labels, reduction="none")  # [B]
+    return (losses * weights).mean()
+
+
+def _validate(
+    model: DLCNB, data: TrainingData, *, seed: int, device: str
+) -> tuple[float | None, float | None]:
+    """Mean cross-entropy and AUC over validation patients (one-versus-rest macro mean)."""
+    if not data.val:
+        return None, None
+    scores = predict_patients(
+        model, data.val, slides=data.slides, draw=data.draw, seed=seed, device=device
+    )
+    p = np.stack([scores[patient.patient_id] for patient in data.val])  # [n, K]
+    y = np.array([patient.label for patient in data.val])
+    loss = float(-np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean())
+    if len(set(y.tolist())) < data.classes:
+        return loss, None
+    auc = roc_auc_score(y, p[:, 1]) if data.classes == 2 else roc_auc_score(y, p, multi_class="ovr")
+    return loss, float(auc)

@@ -1,0 +1,107 @@
+"""What a report is made of: plain values, filled by the study, laid out by `html.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStep:
+    """One box of the flow diagram: how many patients, and who left before it and why."""
+
+    title: str
+    patients: int
+    slides: int | None = None
+    patches: int | None = None
+    excluded: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(reason, patient ids) of everybody who left on the way to this box."""
+    branches: tuple[tuple[str, int, str], ...] = ()
+    """(cohort title, patients, detail such as '79 of 210 N(+)') where the flow divides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as text cells; `number_columns` are set flush right.
+
+    A row with nothing but a first cell (and perhaps a last one, a p value) heads a group; rows
+    whose first cell is that of the row above, or empty, share one cell. A first cell that begins
+    with blanks is indented.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    csv_name: str = ""
+    """Name of the table's download inside the file; empty where none is offered."""
+    number_columns: tuple[int, ...] | None = None
+    """Columns of numbers, from 0; None finds them by their cells."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Figure:
+    """A picture, its caption, and its numbers."""
+
+    title: str
+    caption: str
+    image: bytes
+    media_type: str
+    """image/svg+xml or image/png or image/jpeg."""
+    alt: str
+    csv_name: str = ""
+    csv: str = ""
+    """The figure's numbers, offered as a download inside the file; empty where there are none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseView:
+    """One slide's heat map and its patches with the highest and lowest attention."""
+
+    patient_id: str
+    slide_id: str
+    truth: str
+    score: str
+    heatmap: Figure
+    gallery: Figure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """One figure that answers the study's question, set large beneath the summary."""
+
+    label: str
+    """What it is, such as 'AUC in the independent test cohort'."""
+    value: str
+    detail: str = ""
+    """Interval and method, such as '95% CI 0.758 to 0.865 · DL-CNB+C model'."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportContents:
+    """A whole report."""
+
+    name: str
+    endpoint: str
+    generated: bool
+    """True where the cohort is generated: said at the top and on every page."""
+    summary: tuple[str, ...]
+    """Plain sentences for the reader in a hurry."""
+    warnings: tuple[str, ...]
+    flow: tuple[FlowStep, ...]
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+    cases: tuple[CaseView, ...]
+    published: Table | None
+    """Figures from the literature beside ours."""
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    highlights: tuple[Highlight, ...] = ()
+    methods: tuple[str, ...] = ()
+    """How it was done, a paragraph each, as a journal's reviewer asks."""
+    created: str = ""
+    """When the study was run, as it is printed; not read from the clock, so that the same study
+    gives the same file."""

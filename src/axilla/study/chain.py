@@ -1,0 +1,180 @@
+"""The chain of a study, readable from top to bottom."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from axilla.core import store
+from axilla.core.config import StudyConfig
+from axilla.core.errors import AxillaError, Problem
+from axilla.core.progress import Reporter, Silent
+from axilla.core.split import make_partitions
+from axilla.core.types import Cohort, Partition
+from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
+from axilla.study.explaining import explain_all
+from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
+from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
+from axilla.study.instances import embed_slides, slide_arrays
+from axilla.study.layout import Layout
+from axilla.study.reporting import write_report
+from axilla.study.tiling import Tiles, tile_slides
+
+Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
+STEPS: tuple[Step, ...] = (
+    "tile", "embed", "train", "predict", "evaluate", "explain", "report",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudyResult:
+    """What a study came to, as far as it was run."""
+
+    layout: Layout
+    cohort: Cohort
+    partitions: tuple[Partition, ...]
+    metrics: dict[str, Any] | None = None
+    report: Path | None = None
+
+
+def check(config: StudyConfig, *, reporter: Reporter | None = None) -> tuple[Problem, ...]:
+    """Every problem of the inputs, before any computing; empty where there is none."""
+    result: CheckResult = check_inputs(config, reporter=reporter or Silent())
+    return result.problems
+
+
+def run(
+    config: StudyConfig,
+    *,
+    until: Step = "report",
+    exclude_failed: bool = False,
+    reporter: Reporter | None = None,
+) -> StudyResult:
+    """Run every step that is not done yet, up to `until`.
+
+    Parameters
+    ----------
+    config
+        The study.
+    until
+        The last step to run.
+    exclude_failed
+        Go on without the patients whose inputs are wrong; the report names each with its reason.
+    reporter
+        Is told of the progress.
+
+    Raises
+    ------
+    InputProblems
+        Inputs are wrong; all problems are in it.
+    AxillaError
+        Another mistake of the user's.
+    """
+    reporter = reporter or Silent()
+    layout = Layout(config.out)
+    store.sweep(config.out)
+
+    def wanted(step: Step) -> bool:
+        return STEPS.index(step) <= STEPS.index(until)
+
+    cohort = usable_cohort(config, exclude_failed=exclude_failed, reporter=reporter)
+    tiles: Tiles | None = None
+    slide_keys: dict[str, str] = {}
+    if config.uses_slides:
+        tiles = tile_slides(
+            cohort, config=config, exclude_failed=exclude_failed, reporter=reporter
+        )
+        cohort = tiles.cohort
+        if wanted("embed"):
+            slide_keys = embed_slides(tiles, config=config, reporter=reporter)
+    partitions = make_partitions(cohort, config=config)
+    _write_people(cohort, partitions, layout)
+    result = StudyResult(layout=layout, cohort=cohort, partitions=partitions)
+    if not wanted("train"):
+        return result
+    fitting = Fitting(
+        config=config,
+        cohort=cohort,
+        partitions=partitions,
+        slides=None if tiles is None else slide_arrays(tiles, config=config),
+        slide_keys=slide_keys,
+    )
+    model_keys = train_all(fitting, reporter=reporter)
+    if not wanted("predict"):
+        return result
+    predictions = predict_all(fitting, model_keys, reporter=reporter)
+    if not wanted("evaluate"):
+        return result
+    metrics = _evaluate(fitting, predictions, layout, reporter=reporter)
+    result = StudyResult(layout=layout, cohort=cohort, partitions=partitions, metrics=metrics)
+    if wanted("explain") and tiles is not None:
+        explain_all(fitting, tiles, model_keys, reporter=reporter)
+    if not wanted("report"):
+        return result
+    report = write_report(fitting, tiles, predictions, metrics, reporter=reporter)
+    return StudyResult(
+        layout=layout, cohort=cohort, partitions=partitions, metrics=metrics, report=report
+    )
+
+
+def _evaluate(
+    fitting: Fitting, predictions: pd.DataFrame, layout: Layout, *, reporter: Reporter
+) -> dict[str, Any]:
+    config = fitting.config
+    endpoint = config.model_dump(mode="json")["endpoint"]
+    thresholds = locked_thresholds(fitting)
+    key = store.digest(
+        "evaluate", store.file_identity(layout.predictions, content=True), thresholds,
+        config.model_dump(mode="json", include={"endpoint", "threshold", "clinical"}),
+        store.file_identity(config.cohort, content=True), [dict(p.cohort_of) for p in
+        fitting.partitions],
+    )  # fmt: skip
+    if store.step_is_done(config.out, "evaluate", key=key):
+        reporter.done("evaluate", "done before")
+        value: dict[str, Any] = store.read_json(layout.metrics)
+        return value
+    metrics, files = evaluate_predictions(
+        predictions,
+        endpoint=endpoint if isinstance(endpoint, str) else endpoint["column"],
+        classes=fitting.cohort.classes,
+        rule=config.threshold,
+        thresholds=thresholds,
+        out=config.out,
+    )
+    table1 = describe_cohort(fitting.cohort, fitting.partitions, config=config)
+    files += write_table(
+        layout.tables / "table1", table1, caption="Patient and tumor characteristics",
+        notes=table1.attrs.get("notes", ()),
+    )  # fmt: skip
+    store.write_step(config.out, "evaluate", key=key, files=files)
+    reporter.done("evaluate", "tables and figures written")
+    return metrics
+
+
+def _write_people(cohort: Cohort, partitions: tuple[Partition, ...], layout: Layout) -> None:
+    """Who is in which cohort, and who left the study and why."""
+    split = pd.DataFrame(
+        [
+            {"patient_id": patient, "partition": partition.name, "split": name}
+            for partition in partitions
+            for patient, name in partition.cohort_of.items()
+        ]
+    )
+    gone = pd.DataFrame(
+        [
+            {"patient_id": e.patient_id, "step": e.step, "reason": e.reason}
+            for e in cohort.excluded
+        ],
+        columns=["patient_id", "step", "reason"],
+    )
+    for frame, path in ((split, layout.split), (gone, layout.exclusions)):
+        buffer = io.StringIO()
+        frame.to_csv(buffer, index=False, lineterminator="\n")
+        store.write_text(path, buffer.getvalue())
+
+
+__all__ = ["STEPS", "AxillaError", "Step", "StudyResult", "check", "run"]

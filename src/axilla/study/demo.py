@@ -1,0 +1,65 @@
+"""The demo: a generated cohort and the whole study on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from axilla.cohorts.synthetic import generate_cohort
+from axilla.core import store
+from axilla.core.config import load_config
+from axilla.core.progress import Reporter
+from axilla.study.chain import StudyResult, run
+
+DEMO = {
+    "name": "Demo on a generated cohort",
+    "cohort": "cohort/cohort.csv",
+    "slides": "cohort/slides",
+    "annotations": "cohort/annotations",
+    "regions": "annotation",
+    "endpoint": "n0-vs-npos",
+    "patches": {"size": 64},
+    "bags": {"size": 20, "redraw": True, "per_epoch": 1},
+    "encoder": {"name": "small_cnn", "weights": "none", "trainable": True},
+    "aggregator": {"dropout": 0.25},
+    "training": {
+        "epochs": 30, "lr": 5.0e-4, "restarts": None, "batch_size": 4, "augment": True,
+        "precision": "bfloat16",
+    },
+    "out": "out",
+}  # fmt: skip
+
+
+def generate(directory: Path, *, patients: int, seed: int, reporter: Reporter) -> None:
+    """Write a generated cohort, unless it lies there already."""
+    record = directory / "request.json"
+    wanted = {"patients": patients, "seed": seed}
+    if record.is_file() and store.read_json(record) == wanted:
+        reporter.done("generate", f"{patients} patients, done before")
+        return
+    with reporter.epochs(patients, "Painting slides") as on_slide:
+        generate_cohort(
+            directory,
+            patients=patients,
+            seed=seed,
+            workers=min(os.cpu_count() or 1, 8),
+            progress=lambda done, total: on_slide(None),
+        )
+    store.write_json(record, wanted)
+    reporter.done("generate", f"{patients} generated patients in {directory / 'slides'}")
+
+
+def run_demo(out: Path, *, patients: int, seed: int, reporter: Reporter) -> StudyResult:
+    """Generate the cohort, write its study.yaml and run it; a done demo is not run again."""
+    out.mkdir(parents=True, exist_ok=True)
+    generate(out / "cohort", patients=patients, seed=seed, reporter=reporter)
+    settings = {
+        **DEMO,
+        "split": {"seed": seed},
+        "training": {**dict(DEMO["training"]), "seed": seed},  # type: ignore[call-overload]
+    }
+    study = out / "study.yaml"
+    store.write_text(study, yaml.safe_dump(settings, sort_keys=False))
+    return run(load_config(study), reporter=reporter)

@@ -1,0 +1,248 @@
+"""Evaluate: predictions into metrics.json, the paper's tables, and figures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from axilla.analysis.cohort_table import cohort_table, t_stage
+from axilla.analysis.markup import to_csv, to_html, to_latex
+from axilla.analysis.metrics import evaluate
+from axilla.analysis.performance_table import multiclass_table, performance_table
+from axilla.analysis.plots import draw_confusion, draw_roc, draw_score_boxes
+from axilla.analysis.roc import roc_curve
+from axilla.core import store
+from axilla.core.config import Clinical, ColumnEndpoint, StudyConfig, Threshold
+from axilla.core.types import COHORT_TITLES, METHOD_TITLES, Cohort, Estimate, Partition
+from axilla.study.layout import Layout
+
+TITLES = {
+    "age": "Age, years",
+    "tumor_size_cm": "Tumor size, cm",
+    "t_stage": "T stage",
+    "nodes": "Number of LNM",
+    "er": "ER",
+    "pr": "PR",
+    "her2": "HER2",
+    "endpoint": "Endpoint",
+}
+DIGITS = {"age": (2, 3), "tumor_size_cm": (3, 4), "nodes": (2, 3)}
+"""Decimals of mean and SD, as the paper's Table 1 prints them."""
+
+
+def evaluate_predictions(
+    predictions: pd.DataFrame,
+    *,
+    endpoint: str,
+    classes: Sequence[str] | None,
+    rule: Threshold,
+    thresholds: Mapping[str, float],
+    out: Path,
+) -> tuple[dict[str, Any], list[Path]]:
+    """Write metrics.json, Table 2 and the figures of anybody's predictions.
+
+    Returns
+    -------
+    tuple
+        The metrics, and the files written.
+
+    Raises
+    ------
+    StatisticsError
+        The predictions contradict themselves or the threshold cannot be chosen.
+    """
+    metrics = evaluate(
+        predictions, endpoint=endpoint, threshold_rule=rule, thresholds=thresholds
+    )
+    layout = Layout(out)
+    store.write_json(layout.metrics, metrics)
+    binary = "score" in predictions.columns
+    printed = performance_table(metrics) if binary else multiclass_table(metrics)
+    files = [layout.metrics]
+    files += write_table(
+        layout.tables / "table2", printed.frame, notes=printed.notes,
+        caption=f"Performance in prediction of ALN status ({endpoint})",
+    )  # fmt: skip
+    for cohort in pd.unique(predictions["cohort"]):
+        part = predictions[predictions["cohort"] == cohort]
+        if binary:
+            files += _binary_figures(part, str(cohort), metrics, classes, layout.figures)
+        else:
+            files += _multiclass_figures(str(cohort), metrics, layout.figures)
+    return metrics, files
+
+
+def describe_cohort(
+    cohort: Cohort, partitions: tuple[Partition, ...], *, config: StudyConfig
+) -> pd.DataFrame:
+    """The paper's Table 1: training with validation against test; by class where there are folds.
+
+    Characteristics are those of the study's clinical columns that the table has, the T stage made
+    from the size, and the endpoint.
+    """
+    labels = cohort.labels()
+    frame = cohort.frame.loc[list(labels)].copy()
+    numeric = [n for n in (*config.clinical.numeric, "nodes") if _is_numeric(frame, n)]
+    categorical = [n for n in config.clinical.categorical if n in frame.columns]
+    if "tumor_size_cm" in numeric:
+        # The paper's two groups: its one tumour over 5 cm is counted with T2.
+        stage = t_stage(frame["tumor_size_cm"])
+        frame["t_stage"] = stage.map({"T1": "T1", "T2": "T2 or above", "T3": "T2 or above"})
+        categorical.insert(0, "t_stage")
+    names = pd.Series([cohort.classes[v] for v in labels.values()], index=frame.index)
+    if len(partitions) > 1:
+        groups = pd.Series(pd.Categorical(names, categories=cohort.classes), index=frame.index)
+    else:
+        where = partitions[0].cohort_of
+        sides = ["Test" if where[patient] == "test" else "Training" for patient in labels]
+        groups = pd.Series(
+            pd.Categorical(sides, categories=["Training", "Test"]), index=frame.index
+        )
+        frame["endpoint"] = names
+        categorical.append("endpoint")
+    title = config.endpoint.column if isinstance(config.endpoint, ColumnEndpoint) else "ALN status"
+    return cohort_table(
+        frame,
+        groups,
+        numeric=numeric,
+        categorical=_levels(frame, categorical, cohort.classes),
+        titles={**TITLES, "endpoint": title},
+        digits=DIGITS,
+    )
+
+
+def write_table(
+    stem: Path, frame: pd.DataFrame, *, caption: str, notes: Sequence[str] = ()
+) -> list[Path]:
+    """Write a table as CSV, LaTeX and HTML beside one another."""
+    texts = {
+        ".csv": to_csv(frame),
+        ".tex": to_latex(frame, caption=caption, notes=notes),
+        ".html": to_html(frame, caption=caption, notes=notes),
+    }
+    for suffix, text in texts.items():
+        store.write_text(stem.with_suffix(suffix), text)
+    return [stem.with_suffix(suffix) for suffix in texts]
+
+
+def write_figure(stem: Path, figure: Figure) -> list[Path]:
+    """Write a figure as SVG and as PNG of 300 dpi, the same bytes for the same figure."""
+    paths = []
+    with mpl.rc_context({"svg.hashsalt": "axilla", "svg.fonttype": "path"}):
+        for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 300})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix[1:], bbox_inches="tight", **options)
+            path = stem.with_suffix(suffix)
+            store.write_bytes(path, buffer.getvalue())
+            paths.append(path)
+    return paths
+
+
+def described_columns(frame: pd.DataFrame, clinical: Clinical) -> list[str]:
+    """The clinical columns that the cohort's table has."""
+    return [n for n in (*clinical.numeric, *clinical.categorical) if n in frame.columns]
+
+
+def _is_numeric(frame: pd.DataFrame, column: str) -> bool:
+    return column in frame.columns and pd.api.types.is_numeric_dtype(frame[column])
+
+
+def _levels(
+    frame: pd.DataFrame, columns: Sequence[str], classes: Sequence[str]
+) -> dict[str, list[str]]:
+    """Printed order: positive before negative, as the paper; classes in their own order."""
+    levels: dict[str, list[str]] = {}
+    for column in columns:
+        frame[column] = frame[column].map(lambda cell: cell if pd.isna(cell) else str(cell))
+        if column == "endpoint":
+            levels[column] = list(classes)
+            continue
+        found = sorted(frame[column].dropna().unique())
+        levels[column] = sorted(found, key=lambda name: (name.lower() != "positive", name))
+    return levels
+
+
+def _binary_figures(
+    part: pd.DataFrame,
+    cohort: str,
+    metrics: Mapping[str, Any],
+    classes: Sequence[str] | None,
+    folder: Path,
+) -> list[Path]:
+    title = COHORT_TITLES.get(cohort, cohort)
+    names = list(classes or ("negative", "positive"))
+    curves, areas = {}, {}
+    pooled = part.groupby(["method", "patient_id"], sort=False)[["label", "score"]].mean()
+    for method in pd.unique(part["method"]):
+        entry = metrics["methods"][method][cohort]
+        if entry["auc"]["value"] is None:
+            continue
+        rows = pooled.loc[method]
+        shown = METHOD_TITLES.get(str(method), str(method))
+        curves[shown] = roc_curve(rows["label"], rows["score"])
+        areas[shown] = Estimate(
+            entry["auc"]["value"], entry["auc"]["low"], entry["auc"]["high"]
+        )
+    files: list[Path] = []
+    if curves:
+        figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+        axes = figure.subplots()
+        draw_roc(axes, curves, areas=areas)
+        axes.set_title(f"{title} cohort")
+        files += write_figure(folder / f"roc_{cohort}", figure)
+        files += _curve_numbers(folder / f"roc_{cohort}.csv", curves)
+    for method in pd.unique(part["method"]):
+        entry = metrics["methods"][method][cohort]
+        if entry.get("confusion") is None:
+            continue
+        c = entry["confusion"]
+        figure = Figure(figsize=(6.8, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        draw_confusion(left, [[c["tn"], c["fp"]], [c["fn"], c["tp"]]], classes=names)
+        rows = pooled.loc[method]
+        groups = {
+            name: rows.loc[rows["label"] == index, "score"].to_numpy()
+            for index, name in enumerate(names)
+        }
+        draw_score_boxes(right, groups, threshold=entry["threshold"])
+        figure.suptitle(f"{METHOD_TITLES.get(str(method), str(method))}, {title.lower()} cohort")
+        files += write_figure(folder / f"confusion_{method}_{cohort}", figure)
+    return files
+
+
+def _multiclass_figures(cohort: str, metrics: Mapping[str, Any], folder: Path) -> list[Path]:
+    files: list[Path] = []
+    for method, cohorts in metrics["methods"].items():
+        entry = cohorts.get(cohort)
+        if entry is None:
+            continue
+        figure = Figure(figsize=(4.2, 3.8), layout="constrained")
+        draw_confusion(
+            figure.subplots(), entry["confusion_matrix"], classes=entry["classes"]
+        )
+        title = COHORT_TITLES.get(cohort, cohort).lower()
+        figure.suptitle(f"{METHOD_TITLES.get(method, method)}, {title} cohort")
+        files += write_figure(folder / f"confusion_{method}_{cohort}", figure)
+    return files
+
+
+def _curve_numbers(path: Path, curves: Mapping[str, Any]) -> list[Path]:
+    frames = [
+        pd.DataFrame(
+            {
+                "method": name,
+                "false_positive_rate": np.asarray(curve.fpr),
+                "true_positive_rate": np.asarray(curve.tpr),
+            }
+        )
+        for name, curve in curves.items()
+    ]
+    store.write_text(path, to_csv(pd.concat(frames)))
+    return [path]

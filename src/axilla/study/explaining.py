@@ -1,0 +1,181 @@
+"""Explain: where the model looks, over every slide of the test cohort."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from axilla.analysis.heatmaps import draw_gallery, draw_heatmap
+from axilla.core import store
+from axilla.core.progress import Reporter
+from axilla.core.types import Partition, Patient, Region, Slide
+from axilla.mil.bundle import Bundle
+from axilla.mil.prediction import patch_attention
+from axilla.study.fitting import Fitting, load_bundle
+from axilla.study.instances import covering_drawer, instances_of, read_patches
+from axilla.study.layout import Layout
+from axilla.study.tiling import Tiles, regions_of
+from axilla.wsi.slides import open_slide
+
+THUMBNAIL_PX = 1200
+GALLERY = 8
+"""Patches in each row of the gallery."""
+
+
+def explained_method(methods: tuple[str, ...]) -> str | None:
+    """The method whose attention is drawn: DL-CNB where there is one, else DL-CNB+C."""
+    return next((m for m in ("dl-cnb", "dl-cnb+c") if m in methods), None)
+
+
+def explain_all(
+    fitting: Fitting, tiles: Tiles, keys: Mapping[tuple[str, str], str], *, reporter: Reporter
+) -> list[Path]:
+    """Heat map, gallery and table of attention for each test slide.
+
+    In cross-validation each patient is shown by the model of the first repeat that did not see the
+    patient in training.
+    """
+    method = explained_method(fitting.config.methods)
+    if method is None:
+        reporter.done("explain", "not needed: no method looks at slides")
+        return []
+    layout = Layout(fitting.config.out)
+    written: list[Path] = []
+    todo: list[tuple[Partition, Patient, Slide, str]] = []
+    for partition in fitting.partitions:
+        if partition.repeat > 0:
+            continue
+        for patient in fitting.patients(partition, "test"):
+            for slide in patient.slides:
+                if not len(tiles.grids[slide.slide_id]):
+                    continue
+                key = store.digest(
+                    "explain", keys[method, partition.name], fitting.slide_keys[slide.slide_id]
+                )
+                files = _files(layout, slide.slide_id)
+                written += files
+                if not store.step_is_done(layout.out, f"explain/{slide.slide_id}", key=key):
+                    todo.append((partition, patient, slide, key))
+    bundles: dict[str, Bundle] = {}
+    for partition, patient, slide, key in reporter.track(todo, "Drawing attention"):
+        if partition.name not in bundles:
+            bundles = {partition.name: load_bundle(fitting, method, partition)}
+        _explain_slide(fitting, tiles, bundles[partition.name], patient, slide)
+        store.write_step(
+            layout.out, f"explain/{slide.slide_id}", key=key,
+            files=_files(layout, slide.slide_id),
+        )  # fmt: skip
+    reporter.done(
+        "explain",
+        f"{len(written) // 3} test slides" + (f", {len(todo)} now" if todo else ", done before"),
+    )
+    return written
+
+
+def _files(layout: Layout, slide_id: str) -> list[Path]:
+    return [layout.heatmap(slide_id), layout.gallery(slide_id), layout.attention(slide_id)]
+
+
+def _explain_slide(
+    fitting: Fitting, tiles: Tiles, bundle: Bundle, patient: Patient, slide: Slide
+) -> None:
+    if bundle.network is None or fitting.slides is None:
+        raise ValueError("attention needs a network and slides")
+    config = fitting.config
+    attention = patch_attention(
+        bundle.network,
+        instances_of((patient,), preprocessor=bundle.preprocessor)[0],
+        slide.slide_id,
+        slides=fitting.slides,
+        cover=covering_drawer(config.bags),
+        seed=config.training.seed,
+    )
+    layout = Layout(config.out)
+    grid = tiles.grids[slide.slide_id]
+    table = pd.DataFrame(
+        {"region": grid.region, "x": grid.xy[:, 0], "y": grid.xy[:, 1], "attention": attention}
+    )
+    store.write_text(layout.attention(slide.slide_id), table.to_csv(index=False))
+    regions = regions_of(slide, config=config)
+    heatmap = _heatmap(slide, regions, tiles, attention)
+    store.write_bytes(layout.heatmap(slide.slide_id), _png(heatmap, dpi=110))
+    pixels = (
+        np.asarray(fitting.slides[slide.slide_id])
+        if config.encoder.trainable
+        else read_patches(slide, tiles, config=config)
+    )
+    gallery = _gallery(pixels, attention)
+    store.write_bytes(layout.gallery(slide.slide_id), _png(gallery, dpi=110))
+
+
+def _heatmap(
+    slide: Slide,
+    regions: tuple[Region, ...],
+    tiles: Tiles,
+    attention: NDArray[np.float64],
+) -> Figure:
+    """One panel an image of the slide; colours span the slide's own range."""
+    grid = tiles.grids[slide.slide_id]
+    figure = Figure(figsize=(7.2 * len(slide.images), 5.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(slide.images)))
+    for axes, image in zip(panels, slide.images, strict=True):
+        own = {region.index for region in regions if region.image == image}
+        here = np.isin(grid.region, list(own))
+        with open_slide(
+            image, slide_id=slide.slide_id, patient_id=slide.patient_id
+        ) as reader:
+            thumbnail, level0_per_px = reader.thumbnail(THUMBNAIL_PX)
+        draw_heatmap(
+            axes,
+            thumbnail,
+            xy=grid.xy[here],
+            size_level0=grid.size_level0,
+            values=attention[here],
+            scale=1 / level0_per_px,
+            outlines=[
+                ring for region in regions if region.image == image for ring in _rings(region)
+            ],
+            limits=(float(attention.min()), float(attention.max())),
+            label="Attention (1 = as if all patches weighed the same)",
+        )
+    return figure
+
+
+def _rings(region: Region) -> list[NDArray[np.float64]]:
+    """Outer and inner rings of a region's polygon, [k, 2] each."""
+    if region.polygon is None:
+        return []
+    parts = getattr(region.polygon, "geoms", [region.polygon])
+    return [
+        np.asarray(ring.coords)[:, :2]
+        for part in parts
+        for ring in (part.exterior, *part.interiors)
+    ]
+
+
+def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figure:
+    order = np.argsort(-attention, kind="stable")
+    # A slide with few patches shows each once: the rows share none.
+    count = min(GALLERY, max(1, len(order) // 2))
+    rows = [order[:count], order[::-1][:count]] if len(order) > 1 else [order]
+    figure = Figure(figsize=(1.1 * GALLERY, 1.55 * len(rows)), layout="constrained")
+    draw_gallery(
+        figure,
+        [[pixels[i] for i in row] for row in rows],
+        values=[[float(attention[i]) for i in row] for row in rows],
+        titles=["Highest attention", "Lowest attention"][: len(rows)],
+        label="{:.2f}",
+    )
+    return figure
+
+
+def _png(figure: Figure, *, dpi: int) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()

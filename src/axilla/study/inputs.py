@@ -1,0 +1,138 @@
+"""The inputs of a study, checked: every problem at once, before any computing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from axilla.core.cohort import read_cohort, without
+from axilla.core.config import StudyConfig
+from axilla.core.errors import AxillaError, InputProblems, Problem
+from axilla.core.progress import Reporter
+from axilla.core.split import make_partitions
+from axilla.core.types import Cohort, Patient, Slide
+from axilla.wsi.annotations import check_regions
+from axilla.wsi.regions import find_regions
+from axilla.wsi.slides import open_slide
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckResult:
+    """The patients that can be studied, and everything that is wrong."""
+
+    cohort: Cohort | None
+    """None where the table itself cannot be used."""
+    problems: tuple[Problem, ...]
+
+
+def check_inputs(config: StudyConfig, *, reporter: Reporter) -> CheckResult:
+    """Read the table, open every slide, read every annotation, try the split.
+
+    Returns
+    -------
+    CheckResult
+        `cohort` without the patients that have a problem of their own.
+    """
+    try:
+        reading = read_cohort(config)
+    except AxillaError as error:
+        return CheckResult(cohort=None, problems=(error.problem,))
+    problems = list(reading.problems)
+    cohort = reading.cohort
+    failed: dict[str, str] = {}
+    if config.uses_slides:
+        problems.extend(_check_encoder(config))
+        for patient in reporter.track(cohort.patients, "Checking slides"):
+            for slide in patient.slides:
+                found = _check_slide(slide, config)
+                problems.extend(found)
+                for problem in found:
+                    failed.setdefault(patient.patient_id, problem.cause)
+    dropped = {p.patient: p.cause for p in problems if p.patient is not None and not p.fatal}
+    cohort = without(cohort, {str(p): ("check", cause) for p, cause in dropped.items()})
+    if not any(problem.fatal for problem in problems):
+        try:
+            make_partitions(cohort, config=config)
+        except AxillaError as error:
+            problems.append(error.problem)
+    return CheckResult(cohort=cohort, problems=tuple(problems))
+
+
+def usable_cohort(
+    config: StudyConfig, *, exclude_failed: bool, reporter: Reporter
+) -> Cohort:
+    """The cohort to study.
+
+    Raises
+    ------
+    InputProblems
+        Something is wrong that `exclude_failed` cannot leave out, or anything at all without it.
+    """
+    result = check_inputs(config, reporter=reporter)
+    stopping = tuple(p for p in result.problems if p.fatal or not exclude_failed)
+    if stopping or result.cohort is None:
+        raise InputProblems(stopping)
+    return result.cohort
+
+
+def drop_patients(
+    cohort: Cohort, problems: list[Problem], *, step: str, exclude_failed: bool
+) -> Cohort:
+    """The cohort without patients who failed in a step.
+
+    Raises
+    ------
+    InputProblems
+        There are such patients and the user did not ask to go on without them.
+    """
+    if problems and not exclude_failed:
+        raise InputProblems(tuple(problems))
+    return without(cohort, {str(p.patient): (step, p.cause) for p in problems})
+
+
+def slides_of(patients: tuple[Patient, ...]) -> list[Slide]:
+    """All slides, in the patients' order."""
+    return [slide for patient in patients for slide in patient.slides]
+
+
+def excludable(error: AxillaError, slide: Slide) -> Problem:
+    """A problem of one slide as a problem of its patient."""
+    return Problem(
+        cause=error.problem.cause,
+        remedy=error.problem.remedy,
+        patient=slide.patient_id,
+        file=error.problem.file,
+        fatal=False,
+    )
+
+
+def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
+    try:
+        regions = find_regions(slide, mode=config.regions)
+        problems: list[Problem] = []
+        for image in slide.images:
+            with open_slide(
+                image, slide_id=slide.slide_id, patient_id=slide.patient_id
+            ) as reader:
+                drawn = tuple(r for r in regions if r.image == image)
+                found = check_regions(
+                    drawn,
+                    size=reader.size,
+                    patient_id=slide.patient_id,
+                    file=slide.annotation or image,
+                )
+                problems.extend(found)
+    except AxillaError as error:
+        return [excludable(error, slide)]
+    return problems
+
+
+def _check_encoder(config: StudyConfig) -> list[Problem]:
+    if config.encoder.weights == "none":
+        return []
+    from axilla.features.encoders import build_encoder
+
+    try:
+        build_encoder(config.encoder)
+    except AxillaError as error:
+        return [error.problem]
+    return []

@@ -1,0 +1,153 @@
+"""What the model is fed: a slide's patches, or its features, read when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axilla.core import store
+from axilla.core.config import Bags, StudyConfig
+from axilla.core.progress import Reporter
+from axilla.core.types import Patient, Slide
+from axilla.features.encoders import PatchEncoder, build_encoder
+from axilla.features.extraction import extract_features
+from axilla.mil.batches import BagDrawer, PatientInstances
+from axilla.mil.clinical import Preprocessor
+from axilla.study.inputs import slides_of
+from axilla.study.layout import Layout
+from axilla.study.tiling import Tiles, regions_of
+from axilla.wsi.bags import cover_bags, draw_bags
+from axilla.wsi.patches import PatchReader
+
+PATCHES_AT_ONCE = 64
+
+
+class SlideArrays(Mapping[str, NDArray[np.generic]]):
+    """Instances by slide id, each slide read once and when first asked for.
+
+    Training asks for training and validation slides only: the test cohort's are not read before
+    training has ended.
+    """
+
+    def __init__(
+        self, slide_ids: list[str], load: Callable[[str], NDArray[np.generic]]
+    ) -> None:
+        self._ids = slide_ids
+        self._load = load
+        self._held: dict[str, NDArray[np.generic]] = {}
+
+    def __getitem__(self, slide_id: str) -> NDArray[np.generic]:
+        """Features [n, D] or patches [n, h, w, 3]."""
+        if slide_id not in self._held:
+            self._held[slide_id] = self._load(slide_id)
+        return self._held[slide_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
+def slide_arrays(tiles: Tiles, *, config: StudyConfig) -> SlideArrays:
+    """Patches where the encoder is trained, else the features that `embed` wrote."""
+    slides = {slide.slide_id: slide for slide in slides_of(tiles.cohort.patients)}
+    layout = Layout(config.out)
+
+    def patches(slide_id: str) -> NDArray[np.generic]:
+        return read_patches(slides[slide_id], tiles, config=config)
+
+    def features(slide_id: str) -> NDArray[np.generic]:
+        return store.read_features(layout.features(config.encoder.name, slide_id)).features
+
+    return SlideArrays(list(slides), patches if config.encoder.trainable else features)
+
+
+def read_patches(slide: Slide, tiles: Tiles, *, config: StudyConfig) -> NDArray[np.uint8]:
+    """All kept patches of a slide, uint8 [n, size, size, 3]."""
+    regions = regions_of(slide, config=config)
+    grid = tiles.grids[slide.slide_id]
+    with PatchReader(slide, grid, regions, config=config.patches) as reader:
+        return reader.read_all()
+
+
+def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> dict[str, str]:
+    """Features of every slide that has none yet; the key of each slide's features.
+
+    Where the encoder is trained end to end there is nothing to embed, and a slide's key is its
+    grid's.
+    """
+    if config.encoder.trainable:
+        reporter.done("embed", "not needed: the encoder is trained end to end")
+        return dict(tiles.keys)
+    layout = Layout(config.out)
+    encoder = build_encoder(config.encoder, seed=config.training.seed)
+    keys = {
+        slide: store.digest("embed", key, config.encoder.name, encoder.weights_digest)
+        for slide, key in tiles.keys.items()
+    }
+    paths = {s: layout.features(config.encoder.name, s) for s in keys}
+    todo = [
+        slide
+        for slide in slides_of(tiles.cohort.patients)
+        if store.read_features_key(paths[slide.slide_id]) != keys[slide.slide_id]
+    ]
+    for slide in reporter.track(todo, f"Embedding with {config.encoder.name}"):
+        value = _embed(slide, tiles, encoder=encoder, config=config)
+        store.write_features(paths[slide.slide_id], value, key=keys[slide.slide_id])
+    reporter.done(
+        "embed",
+        f"{len(keys):,} slides with {config.encoder.name}"
+        + (f", {len(todo):,} now" if todo else ", done before"),
+    )
+    return keys
+
+
+def _embed(
+    slide: Slide, tiles: Tiles, *, encoder: PatchEncoder, config: StudyConfig
+) -> store.Features:
+    grid = tiles.grids[slide.slide_id]
+    regions = regions_of(slide, config=config)
+    with PatchReader(slide, grid, regions, config=config.patches) as reader:
+        starts = range(0, len(grid), PATCHES_AT_ONCE)
+        batches = (
+            reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(grid))))
+            for start in starts
+        )
+        features = extract_features(batches, encoder=encoder)
+    return store.Features(
+        features=features,
+        coords=grid.xy,
+        encoder=encoder.name,
+        weights_digest=encoder.weights_digest,
+        patch_size=config.patches.size,
+        mpp=grid.mpp,
+    )
+
+
+def instances_of(
+    patients: tuple[Patient, ...], *, preprocessor: Preprocessor | None
+) -> list[PatientInstances]:
+    """Patients as the model sees them; with clinical vectors for DL-CNB+C."""
+    vectors = None if preprocessor is None else preprocessor.transform(patients)
+    return [
+        PatientInstances(
+            patient_id=patient.patient_id,
+            label=patient.label,
+            slides=tuple(slide.slide_id for slide in patient.slides),
+            clinical=None if vectors is None else vectors[index],
+        )
+        for index, patient in enumerate(patients)
+    ]
+
+
+def bag_drawer(config: Bags) -> BagDrawer:
+    """Bags of a slide, as the study says."""
+    return lambda patches, rng: draw_bags(patches, config=config, rng=rng)
+
+
+def covering_drawer(config: Bags) -> BagDrawer:
+    """Bags in which every patch of a slide occurs."""
+    return lambda patches, rng: cover_bags(patches, config=config, rng=rng)

@@ -1,0 +1,73 @@
+"""Where everything lies under the study's `out:` folder (DESIGN, Files)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths of a study's artefacts."""
+
+    out: Path
+
+    def grid(self, slide_id: str) -> Path:
+        """Patches of a slide."""
+        return self.out / "patches" / f"{slide_id}.parquet"
+
+    def features(self, encoder: str, slide_id: str) -> Path:
+        """Features of a slide."""
+        return self.out / "features" / encoder / f"{slide_id}.h5"
+
+    def model(self, method: str, partition: str) -> Path:
+        """Folder of a method's model; one a fold in cross-validation."""
+        folder = self.out / "models" / method
+        return folder if partition == "split" else folder / partition
+
+    def heatmap(self, slide_id: str) -> Path:
+        """Attention of a slide over its thumbnail."""
+        return self.out / "heatmaps" / f"{slide_id}.png"
+
+    def gallery(self, slide_id: str) -> Path:
+        """The slide's patches with the highest and the lowest attention."""
+        return self.out / "heatmaps" / f"{slide_id}-patches.png"
+
+    def attention(self, slide_id: str) -> Path:
+        """Attention of each patch of a slide, as a table."""
+        return self.out / "attention" / f"{slide_id}.csv"
+
+    @property
+    def split(self) -> Path:
+        """Who is in which cohort."""
+        return self.out / "split.csv"
+
+    @property
+    def exclusions(self) -> Path:
+        """Who left the study, and why."""
+        return self.out / "exclusions.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """Scores of all patients by all methods."""
+        return self.out / "predictions.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """All figures, full precision."""
+        return self.out / "metrics.json"
+
+    @property
+    def tables(self) -> Path:
+        """Folder of tables."""
+        return self.out / "tables"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of figures."""
+        return self.out / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.out / "report.html"

@@ -1,0 +1,314 @@
+"""Report: what the study came to, as the contents of one HTML file."""
+
+from __future__ import annotations
+
+import platform
+from collections import defaultdict
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from axilla import __version__
+from axilla.core import store
+from axilla.core.cohort import is_generated
+from axilla.core.config import ColumnEndpoint
+from axilla.core.progress import Reporter
+from axilla.core.types import COHORT_TITLES, METHOD_TITLES, Patient
+from axilla.report.contents import CaseView, Figure, FlowStep, ReportContents, Table
+from axilla.report.html import render_report
+from axilla.study.explaining import explained_method
+from axilla.study.fitting import Fitting
+from axilla.study.layout import Layout
+from axilla.study.summary import summary_sentences, warning_sentences
+from axilla.study.tiling import Tiles
+
+CASES = 6
+"""Cases shown in the report; the others' heat maps lie in the folder `heatmaps`."""
+LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
+
+
+def write_report(
+    fitting: Fitting,
+    tiles: Tiles | None,
+    predictions: pd.DataFrame,
+    metrics: dict[str, Any],
+    *,
+    reporter: Reporter,
+) -> Path:
+    """Write `report.html` and return its path."""
+    layout = Layout(fitting.config.out)
+    contents = _contents(fitting, tiles, predictions, metrics, layout)
+    store.write_text(layout.report, render_report(contents))
+    reporter.done("report", str(layout.report))
+    return layout.report
+
+
+def _contents(
+    fitting: Fitting,
+    tiles: Tiles | None,
+    predictions: pd.DataFrame,
+    metrics: dict[str, Any],
+    layout: Layout,
+) -> ReportContents:
+    config = fitting.config
+    settings = config.model_dump(mode="json")
+    endpoint = (
+        f"{config.endpoint.negative} against {config.endpoint.positive}"
+        if isinstance(config.endpoint, ColumnEndpoint)
+        else " against ".join(fitting.cohort.classes)
+    )
+    return ReportContents(
+        name=config.name,
+        endpoint=endpoint,
+        generated=is_generated(config.cohort),
+        summary=summary_sentences(fitting.cohort, metrics),
+        warnings=warning_sentences(fitting, metrics),
+        flow=_flow(fitting, tiles),
+        tables=_tables(layout, fitting),
+        figures=_figures(layout, metrics),
+        cases=_cases(fitting, predictions, metrics, layout),
+        published=_published(fitting, metrics),
+        settings=settings,
+        versions={
+            "axilla": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+    )
+
+
+def _flow(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
+    cohort = fitting.cohort
+    by_step: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for exclusion in cohort.excluded:
+        by_step[exclusion.step][exclusion.reason].append(exclusion.patient_id)
+
+    def reasons(step: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return tuple((reason, tuple(ids)) for reason, ids in by_step[step].items())
+
+    def gone(step: str) -> int:
+        return len({patient for ids in by_step[step].values() for patient in ids})
+
+    left = cohort.enrolled - gone("endpoint")
+    steps = [FlowStep(title="Patients in the table", patients=cohort.enrolled)]
+    steps.append(
+        FlowStep(
+            title="Part of the endpoint", patients=left, excluded=reasons("endpoint")
+        )
+    )
+    if gone("check"):
+        left -= gone("check")
+        steps.append(
+            FlowStep(title="Inputs in order", patients=left, excluded=reasons("check"))
+        )
+    if tiles is not None:
+        left -= gone("tile")
+        steps.append(
+            FlowStep(
+                title="Slides cut into patches",
+                patients=left,
+                slides=len(tiles.grids),
+                patches=sum(len(grid) for grid in tiles.grids.values()),
+                excluded=reasons("tile"),
+            )
+        )
+    branches: tuple[tuple[str, int, str], ...]
+    if len(fitting.partitions) > 1:
+        folds = len({p.fold for p in fitting.partitions})
+        repeats = len({p.repeat for p in fitting.partitions})
+        branches = (
+            (f"{folds}-fold cross-validation, {repeats} repeats", left, _mix(cohort.patients, fitting)),
+        )
+    else:
+        partition = fitting.partitions[0]
+        branches = tuple(
+            (COHORT_TITLES[name], len(members), _mix(members, fitting))
+            for name in ("train", "val", "test")
+            if (members := fitting.patients(partition, name))
+        )
+    steps.append(FlowStep(title="Analysed", patients=left, branches=branches))
+    return tuple(steps)
+
+
+def _mix(patients: tuple[Patient, ...], fitting: Fitting) -> str:
+    counts = [
+        f"{sum(p.label == index for p in patients)} {name}"
+        for index, name in enumerate(fitting.cohort.classes)
+    ]
+    return ", ".join(counts)
+
+
+def _tables(layout: Layout, fitting: Fitting) -> tuple[Table, ...]:
+    found = []
+    titles = {
+        "table1": "Table 1. Patient and tumor characteristics",
+        "table2": "Table 2. Performance with 95% confidence intervals",
+    }
+    for stem, title in titles.items():
+        frame = pd.read_csv(layout.tables / f"{stem}.csv", dtype=str, keep_default_na=False)
+        notes = _TABLE_NOTES[stem] if len(fitting.partitions) == 1 else _FOLD_NOTES[stem]
+        found.append(
+            Table(
+                title=title,
+                columns=tuple(map(str, frame.columns)),
+                rows=tuple(tuple(map(str, row)) for row in frame.itertuples(index=False)),
+                notes=notes,
+                csv_name=f"{stem}.csv",
+            )
+        )
+    return tuple(found)
+
+
+_TABLE_NOTES = {
+    "table1": (
+        "Training includes validation. Mean ± SD, or n (%). Mann-Whitney U test, or chi-square "
+        "test without continuity correction.",
+    ),
+    "table2": (
+        "AUC: binomial exact interval (metrics.json holds DeLong's too). ACC, SENS, SPEC: "
+        "Clopper-Pearson. PPV, NPV: logit interval.",
+    ),
+}
+_FOLD_NOTES = {
+    "table1": ("Mean ± SD, or n (%). Mann-Whitney U test, or chi-square test.",),
+    "table2": (
+        "Pooled over folds: each patient's score is the mean over the repeats in which the patient "
+        "was in that cohort. Averaging repeats is an ensemble; the figures by fold stand below.",
+    ),
+}
+
+
+def _figures(layout: Layout, metrics: Mapping[str, Any]) -> tuple[Figure, ...]:
+    cohorts = list(dict.fromkeys(c for by in metrics["methods"].values() for c in by))
+    order = [name for name in ("test", "val", "train") if name in cohorts]
+    found: list[Figure] = []
+    for cohort in order:
+        title = COHORT_TITLES.get(cohort, cohort)
+        svg = layout.figures / f"roc_{cohort}.svg"
+        if svg.is_file():
+            found.append(
+                Figure(
+                    title=f"ROC, {title.lower()} cohort",
+                    caption="Receiver operating characteristic with the area under the curve.",
+                    image=svg.read_bytes(),
+                    media_type="image/svg+xml",
+                    alt=f"ROC curves of all methods in the {title.lower()} cohort",
+                    csv_name=f"roc_{cohort}.csv",
+                    csv=(layout.figures / f"roc_{cohort}.csv").read_text(encoding="utf-8"),
+                )
+            )
+    for method, by_cohort in metrics["methods"].items():
+        svg = layout.figures / f"confusion_{method}_test.svg"
+        if "test" in by_cohort and svg.is_file():
+            shown = METHOD_TITLES.get(method, method)
+            found.append(
+                Figure(
+                    title=f"{shown}, test cohort",
+                    caption="Confusion matrix at the locked threshold, and scores by class.",
+                    image=svg.read_bytes(),
+                    media_type="image/svg+xml",
+                    alt=f"Confusion matrix of {shown} in the test cohort",
+                )
+            )
+    return tuple(found)
+
+
+def _cases(
+    fitting: Fitting, predictions: pd.DataFrame, metrics: Mapping[str, Any], layout: Layout
+) -> tuple[CaseView, ...]:
+    """The test cases with the highest and the lowest scores, as many of each class as there are."""
+    method = explained_method(fitting.config.methods)
+    if method is None or "score" not in predictions.columns:
+        return ()
+    rows = predictions[(predictions["method"] == method) & (predictions["cohort"] == "test")]
+    if "repeat" in rows.columns:
+        rows = rows[rows["repeat"] == 0]
+    rows = rows.sort_values(["score", "patient_id"], ascending=[False, True])
+    chosen = pd.concat([rows.head(CASES // 2), rows.tail(CASES // 2)]).drop_duplicates("patient_id")
+    people = {p.patient_id: p for p in fitting.cohort.patients}
+    threshold = metrics["methods"][method]["test"]["threshold"]
+    found = []
+    for row in chosen.itertuples():
+        patient = people[str(row.patient_id)]
+        for slide in patient.slides[:1]:
+            if not layout.heatmap(slide.slide_id).is_file():
+                continue
+            side = ""
+            if threshold is not None:
+                called = fitting.cohort.classes[int(row.score >= threshold)]
+                side = f", called {called} at the threshold {threshold:.3f}"
+            found.append(
+                CaseView(
+                    patient_id=patient.patient_id,
+                    slide_id=slide.slide_id,
+                    truth=fitting.cohort.classes[patient.label],
+                    score=f"{row.score:.3f}{side}",
+                    heatmap=_picture(layout.heatmap(slide.slide_id), "Attention over the slide"),
+                    gallery=_picture(layout.gallery(slide.slide_id), "Patches by attention"),
+                )
+            )
+    return tuple(found)
+
+
+def _picture(path: Path, title: str) -> Figure:
+    return Figure(
+        title=title,
+        caption="",
+        image=path.read_bytes(),
+        media_type="image/png",
+        alt=title,
+    )
+
+
+def _published(fitting: Fitting, metrics: Mapping[str, Any]) -> Table | None:
+    """The literature's figures beside ours."""
+    if not fitting.config.published:
+        return None
+    folds = metrics.get("folds", {})
+    rows = []
+    for item in fitting.config.published:
+        for name, published in (("auc", item.auc), ("accuracy", item.accuracy)):
+            if published is None:
+                continue
+            ours = metrics["methods"].get(item.method, {}).get(item.cohort)
+            rows.append(
+                (
+                    item.source,
+                    METHOD_TITLES[item.method],
+                    COHORT_TITLES[item.cohort],
+                    {"auc": "AUC", "accuracy": "Accuracy"}[name],
+                    f"{published:.3f}",
+                    _ours(name, ours, folds.get(item.method)),
+                )
+            )
+    return Table(
+        title="Published figures beside ours",
+        columns=("Source", "Method", "Cohort", "Figure", "Published", "Ours"),
+        rows=tuple(rows),
+        notes=(
+            ("Ours: mean ± standard error over the folds of all repeats, of the folds' test "
+             "patients.",)
+            if folds
+            else ("Ours with the 95% confidence interval.",)
+        ),
+    )  # fmt: skip
+
+
+def _ours(
+    name: str, entry: Mapping[str, Any] | None, folds: Mapping[str, Any] | None
+) -> str:
+    if folds is not None:
+        figure = folds[name]
+        if figure["mean"] is None or figure["se"] is None:
+            return f"not defined ({figure.get('reason', '')})"
+        text = f"{figure['mean']:.3f} ± {figure['se']:.3f}"
+        return text + (
+            f" ({len(figure['undefined'])} folds undefined)" if figure["undefined"] else ""
+        )
+    if entry is None or entry[name]["value"] is None:
+        return "not defined"
+    value = entry[name]
+    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

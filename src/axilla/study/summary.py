@@ -1,0 +1,104 @@
+"""The report's plain sentences: what came out, and what it must not be taken for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from axilla.core.cohort import is_generated
+from axilla.core.types import METHOD_TITLES, Cohort
+from axilla.study.fitting import Fitting
+
+SMALL_TEST = 100
+"""Under so many test patients the report warns that intervals are wide."""
+
+
+def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a reader in a hurry should know, two classes and test cohort."""
+    sentences = []
+    for method, by_cohort in metrics["methods"].items():
+        entry = by_cohort.get("test")
+        if entry is None or "sensitivity" not in entry:
+            continue
+        shown = METHOD_TITLES.get(method, method)
+        auc = entry["auc"]
+        if auc["value"] is None:
+            sentences.append(f"{shown}: no AUC ({auc.get('reason', 'not defined')}).")
+            continue
+        sentences.append(
+            f"{shown}: AUC {auc['value']:.3f} (95% CI {auc['low']:.3f} to {auc['high']:.3f}) in "
+            f"{entry['n']} test patients, {entry['positives']} of them {cohort.classes[1]}."
+            + _of_hundred(entry, cohort)
+        )
+    sentences.extend(_fold_sentences(metrics))
+    for comparison in metrics["comparisons"]:
+        if comparison["cohort"] == "test" and comparison.get("p") is not None:
+            a, b = (METHOD_TITLES.get(comparison[side], comparison[side]) for side in "ab")
+            p = comparison["p"]
+            shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+            sentences.append(
+                f"{a} against {b} in the test cohort: difference of AUC "
+                f"{comparison['difference']:+.3f}, {shown_p} (paired DeLong)."
+            )
+    return tuple(sentences)
+
+
+def _of_hundred(entry: Mapping[str, Any], cohort: Cohort) -> str:
+    confusion = entry["confusion"]
+    if confusion is None or entry["n"] == 0:
+        return ""
+    negative, positive = cohort.classes[0], cohort.classes[1]
+    hundred = {name: round(100 * count / entry["n"]) for name, count in confusion.items()}
+    called = round(100 * (confusion["tn"] + confusion["fn"]) / entry["n"])
+    return (
+        f" Of 100 patients like these, at the threshold {entry['threshold']:.3f}, about {called} "
+        f"would be called {negative}, and about {hundred['fn']} of those would in truth be "
+        f"{positive}; about {hundred['fp']} would be called {positive} and be {negative}."
+    )
+
+
+def _fold_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    sentences = []
+    for method, figures in metrics.get("folds", {}).items():
+        auc, accuracy = figures["auc"], figures["accuracy"]
+        if auc["mean"] is None or auc["se"] is None:
+            continue
+        undefined = len(auc["undefined"])
+        sentences.append(
+            f"{METHOD_TITLES.get(method, method)}, over {auc['n']} folds: mean AUC "
+            f"{auc['mean']:.3f} (SE {auc['se']:.3f}), mean accuracy {accuracy['mean']:.3f} "
+            f"(SE {accuracy['se']:.3f})."
+            + (
+                f" In {undefined} folds the AUC is not defined ({auc['undefined'][0]['reason']})."
+                if undefined
+                else ""
+            )
+        )
+    return sentences
+
+
+def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """What stops a figure from being believed."""
+    found = []
+    if is_generated(fitting.config.cohort):
+        found.append(
+            "The cohort is generated: tissue, patients and outcome are drawn by a program."
+        )
+    tests = [by["test"]["n"] for by in metrics["methods"].values() if "test" in by]
+    if tests and max(tests) < SMALL_TEST:
+        found.append(
+            f"The test cohort has {max(tests)} patients: the intervals are wide, and differences "
+            "between methods may be chance."
+        )
+    if fitting.config.threshold == "youden-per-cohort":
+        found.append(
+            "The threshold was chosen on each cohort itself (the paper's way): sensitivity, "
+            "specificity, accuracy and predictive values are optimistic."
+        )
+    excluded = [e for e in fitting.cohort.excluded if e.step != "endpoint"]
+    if excluded:
+        found.append(
+            f"{len({e.patient_id for e in excluded})} patients left the study because of their "
+            "inputs; the flow diagram names them."
+        )
+    return tuple(found)

@@ -1,0 +1,325 @@
+"""Regions to patches: coordinates and a reader, never files (DESIGN, Patches)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol, Self
+
+import cv2
+import numpy as np
+
+from axilla.core.errors import AnnotationError, SlideError
+from axilla.core.types import PatchGrid, SlidePixels
+from axilla.wsi.annotations import check_regions
+from axilla.wsi.masks import inside_mask, polygon_edges
+from axilla.wsi.slides import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from axilla.core.config import Patches
+    from axilla.core.types import MicronsPerPixel, Region, Slide
+    from axilla.wsi.slides import SlideReader
+
+_STRIP_PX = 16_000_000
+"""Most pixels read at once: a strip across a whole slide is cut where it would be larger."""
+_MAX_OPEN = 16
+"""Most images of one slide held open at once: flat ones are held decoded."""
+
+
+class OpenImage(Protocol):
+    """How an image of a slide is opened: `open_slide`, or a test's stand-in."""
+
+    def __call__(self, path: Path, *, slide_id: str, patient_id: str) -> SlideReader:
+        """Open the image of a slide."""
+        ...
+
+
+def cut_patches(
+    slide: Slide,
+    regions: Iterable[Region],
+    *,
+    config: Patches,
+    open_image: OpenImage = open_slide,
+) -> PatchGrid:
+    """Cut regions into patches, and keep those with tissue enough.
+
+    A region's grid starts at the top left of its bounding box (whole pixels) and goes on in steps
+    of a patch; the last column and row are padded with white, or moved inwards (`edge: shift`).
+    Pixels whose centre is outside the polygon are white; a patch whose share of white pixels is
+    `max_blank` or more is dropped and counted (paper, section 2.2).
+
+    Parameters
+    ----------
+    slide
+        Whose regions they are.
+    regions
+        Of `find_regions`; their indices are the grid's `region`.
+    config
+        `patches` of the study. With `mpp` set, a patch spans round(size * mpp / slide's mpp)
+        level-0 pixels and is judged as it is read, at its own size.
+
+    Raises
+    ------
+    SlideError
+        An image cannot be read, or `mpp` is set and the slide does not say its µm/px.
+    AnnotationError
+        More than 1 % of a region lies outside the slide.
+    """
+    kept: list[tuple[int, int, int, float]] = []
+    dropped = 0
+    with _Images(slide, config=config, open_image=open_image, max_open=1) as images:
+        for region in regions:
+            for x, y, share in images.window(region).judge():
+                if share < config.max_blank:
+                    kept.append((region.index, x, y, share))
+                else:
+                    dropped += 1
+        mpp, size_level0 = images.scale()
+    table = np.array(kept, dtype=np.float64).reshape(-1, 4)
+    return PatchGrid(
+        slide_id=slide.slide_id,
+        region=table[:, 0].astype(np.int32),
+        xy=table[:, 1:3].astype(np.int32),
+        white_share=table[:, 3].astype(np.float32),
+        size_level0=SlidePixels(size_level0),
+        dropped=dropped,
+        mpp=mpp,
+    )
+
+
+class PatchReader:
+    """Pixels of a grid's patches, the same that `cut_patches` judged.
+
+    Parameters
+    ----------
+    slide, grid, regions, config
+        What `cut_patches` took and gave.
+
+    Notes
+    -----
+    A context manager; it keeps its images open (at most 16) between calls.
+    """
+
+    def __init__(
+        self,
+        slide: Slide,
+        grid: PatchGrid,
+        regions: Iterable[Region],
+        config: Patches,
+        *,
+        open_image: OpenImage = open_slide,
+    ) -> None:
+        self._grid = grid
+        self._regions = {region.index: region for region in regions}
+        self._size = config.size
+        self._images = _Images(slide, config=config, open_image=open_image, max_open=_MAX_OPEN)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._grid)
+
+    def close(self) -> None:
+        """Let go of the images."""
+        self._images.close()
+
+    def read(self, indices: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Read patches by their place in the grid, as RGB uint8 [n, size, size, 3]."""
+        wanted = np.asarray(indices, dtype=np.int64)
+        out = np.empty((len(wanted), self._size, self._size, 3), np.uint8)
+        # Region by region, so that a bag does not open the same image again and again.
+        for place in np.argsort(self._grid.region[wanted], kind="stable"):
+            index = wanted[place]
+            window = self._images.window(self._regions[int(self._grid.region[index])])
+            x, y = self._grid.xy[index].tolist()
+            out[place] = window.patch(x, y)
+        return out
+
+    def read_all(self) -> NDArray[np.uint8]:
+        """Read all patches in the grid's order, as RGB uint8 [n, size, size, 3]."""
+        return self.read(np.arange(len(self._grid)))
+
+
+class _Images:
+    """Open images of one slide, the least recently used closed first."""
+
+    def __init__(
+        self, slide: Slide, *, config: Patches, open_image: OpenImage, max_open: int
+    ) -> None:
+        self._slide = slide
+        self._config = config
+        self._open_image = open_image
+        self._max_open = max_open
+        self._readers: OrderedDict[Path, SlideReader] = OrderedDict()
+        self._edges: dict[int, NDArray[np.float64]] = {}
+        self._scale: tuple[MicronsPerPixel | None, int] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with ExitStack() as stack:
+            while self._readers:
+                stack.callback(self._readers.popitem()[1].close)
+
+    def scale(self) -> tuple[MicronsPerPixel | None, int]:
+        """µm per level-0 pixel, and the side of a patch in level-0 pixels."""
+        if self._scale is None:
+            reader = self.reader(self._slide.images[0])
+            self._scale = (reader.mpp, self._size_level0(reader.mpp, self._slide.images[0]))
+        return self._scale
+
+    def reader(self, image: Path) -> SlideReader:
+        if image in self._readers:
+            self._readers.move_to_end(image)
+            return self._readers[image]
+        while len(self._readers) >= self._max_open:
+            self._readers.popitem(last=False)[1].close()
+        reader = self._open_image(
+            image, slide_id=self._slide.slide_id, patient_id=self._slide.patient_id
+        )
+        self._readers[image] = reader
+        scale = (reader.mpp, self._size_level0(reader.mpp, image))
+        if self._scale is not None and self._scale[1] != scale[1]:
+            raise SlideError(
+                f"the images of slide {self._slide.slide_id} differ in their µm/px "
+                f"({self._scale[0]} and {scale[0]}).",
+                "Give them as slides of their own, or set patches.mpp: null.",
+                patient=self._slide.patient_id,
+                file=image,
+            )
+        self._scale = self._scale or scale
+        return reader
+
+    def window(self, region: Region) -> _Window:
+        reader = self.reader(region.image)
+        if region.index not in self._edges and region.polygon is not None:
+            for problem in check_regions(
+                (region,), size=reader.size, patient_id=self._slide.patient_id, file=region.image
+            ):
+                raise AnnotationError(
+                    problem.cause, problem.remedy, patient=problem.patient, file=problem.file
+                )
+            self._edges[region.index] = polygon_edges(region.polygon)
+        return _Window(
+            reader,
+            region=region,
+            edges=self._edges.get(region.index),
+            config=self._config,
+            side=self.scale()[1],
+        )
+
+    def _size_level0(self, mpp: MicronsPerPixel | None, image: Path) -> int:
+        target = self._config.mpp
+        if target is None:
+            return self._config.size
+        if mpp is None:
+            raise SlideError(
+                f"slide {self._slide.slide_id} does not say its µm per pixel, so patches of "
+                f"{target} µm/px cannot be cut.",
+                "Set patches.mpp: null to cut at native resolution, or give a slide whose metadata "
+                "has µm/px.",
+                patient=self._slide.patient_id,
+                file=image,
+            )
+        return max(1, round(self._config.size * target / mpp))
+
+
+class _Window:
+    """One region of an open image, as a grid of patches."""
+
+    def __init__(
+        self,
+        reader: SlideReader,
+        *,
+        region: Region,
+        edges: NDArray[np.float64] | None,
+        config: Patches,
+        side: int,
+    ) -> None:
+        self._reader = reader
+        self._region = region
+        self._edges = edges
+        self._config = config
+        self._side = side
+
+    def patch(self, x: int, y: int) -> NDArray[np.uint8]:
+        """The patch at (x, y), white outside the polygon: uint8 [size, size, 3]."""
+        size, side = self._config.size, self._side
+        if side == size:
+            pixels = self._reader.read(x, y, size, size)
+        else:
+            pixels = self._reader.read_resized(x, y, side, size)
+        if self._edges is not None:
+            inside = inside_mask(self._edges, x=x, y=y, width=size, height=size, step=side / size)
+            pixels[inside == 0] = 255
+        return pixels
+
+    def judge(self) -> Iterator[tuple[int, int, float]]:
+        """(x, y, share of white pixels) of every patch of the grid, row by row."""
+        xs, ys = self._grid()
+        if self._side != self._config.size:
+            # A resized strip is not the resized patches side by side: each is read as it will be.
+            for y in ys:
+                for x in xs:
+                    yield x, y, float(self._white(self.patch(x, y)).mean())
+            return
+        size = self._side
+        columns = max(1, _STRIP_PX // size**2)
+        for y in ys:
+            for first in range(0, len(xs), columns):
+                yield from self._judge_strip(xs[first : first + columns], y)
+
+    def _judge_strip(self, xs: list[int], y: int) -> Iterator[tuple[int, int, float]]:
+        size, left = self._side, xs[0]
+        width = xs[-1] + size - left
+        white = self._white(self._reader.read(left, y, width, size))
+        if self._edges is not None:
+            inside = inside_mask(self._edges, x=left, y=y, width=width, height=size)
+            white = white | (1 - inside)
+        whites = cv2.reduce(white, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+        before = np.concatenate([[0], np.cumsum(np.asarray(whites).ravel(), dtype=np.int64)])
+        for x in xs:
+            yield x, y, float(before[x - left + size] - before[x - left]) / size**2
+
+    def _grid(self) -> tuple[list[int], list[int]]:
+        """Left edges of the columns and top edges of the rows, in level-0 pixels."""
+        if self._region.polygon is None:
+            width, height = self._reader.size
+            box = (0.0, 0.0, float(width), float(height))
+        else:
+            box = self._region.polygon.bounds
+        left, top = (int(np.floor(value)) for value in box[:2])
+        right, bottom = (int(np.ceil(value)) for value in box[2:])
+        edge = self._config.edge
+        return _starts(left, right, self._side, edge), _starts(top, bottom, self._side, edge)
+
+    def _white(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """1 where red, green and blue are all at least the white level: uint8 [h, w]."""
+        low = (self._config.white_level,) * 3
+        return np.asarray(cv2.inRange(pixels, low, (255, 255, 255)), dtype=np.uint8) // 255
+
+
+def _starts(low: int, high: int, step: int, edge: str) -> list[int]:
+    starts = list(range(low, max(high, low + 1), step))
+    if edge == "shift" and high - low > step:
+        starts[-1] = high - step
+    return starts

@@ -1,0 +1,88 @@
+"""Which parts of a slide patches are cut from (DESIGN, Regions)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from axilla.core.errors import AnnotationError
+from axilla.core.types import Region
+from axilla.wsi.annotations import read_annotation
+from axilla.wsi.slides import open_slide
+from axilla.wsi.tissue import find_tissue
+
+if TYPE_CHECKING:
+    from axilla.core.types import Slide
+    from axilla.wsi.patches import OpenImage
+
+
+def find_regions(
+    slide: Slide,
+    *,
+    mode: Literal["auto", "annotation", "tissue", "whole"],
+    open_image: OpenImage = open_slide,
+) -> tuple[Region, ...]:
+    """Find the regions of a slide as `regions:` of the study says.
+
+    Parameters
+    ----------
+    mode
+        annotation: the pathologist's outlines. tissue: what `find_tissue` sees. whole: every image
+        as it is. auto: the annotation where there is one; else several images are whole, for they
+        are regions already cut, and a single one is searched for tissue.
+
+    Returns
+    -------
+    Regions with indices from 0; none where a slide shows no tissue.
+
+    Raises
+    ------
+    AnnotationError
+        An annotation is asked for and missing, cannot be read, or is one for several images.
+    SlideError
+        An image that is searched for tissue cannot be read.
+    """
+    if mode == "whole":
+        return _whole(slide)
+    if mode == "annotation" or (mode == "auto" and slide.annotation is not None):
+        return _annotated(slide)
+    if mode == "auto" and len(slide.images) > 1:
+        return _whole(slide)
+    found: list[Region] = []
+    for image in slide.images:
+        with open_image(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
+            found.extend(find_tissue(reader, image=image))
+    return tuple(
+        Region(index=index, image=region.image, polygon=region.polygon, source=region.source)
+        for index, region in enumerate(found)
+    )
+
+
+def _whole(slide: Slide) -> tuple[Region, ...]:
+    return tuple(
+        Region(index=index, image=image, polygon=None, source="whole")
+        for index, image in enumerate(slide.images)
+    )
+
+
+def _annotated(slide: Slide) -> tuple[Region, ...]:
+    if slide.annotation is None:
+        raise AnnotationError(
+            f"slide {slide.slide_id} has no annotation.",
+            "Put one into the folder of `annotations:`, named as the slide, or set "
+            "`regions: auto`.",
+            patient=slide.patient_id,
+        )
+    if len(slide.images) != 1:
+        raise AnnotationError(
+            f"slide {slide.slide_id} comes as {len(slide.images)} images with one annotation.",
+            "Give the whole slide with the annotation, or the cut regions without and "
+            "`regions: whole`.",
+            patient=slide.patient_id,
+            file=slide.annotation,
+        )
+    return read_annotation(
+        slide.annotation,
+        slide_id=slide.slide_id,
+        patient_id=slide.patient_id,
+        image=slide.images[0],
+    )

@@ -1,0 +1,109 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from axilla.analysis.metrics import evaluate
+from axilla.analysis.performance_table import format_auc, multiclass_table, performance_table
+from axilla.core.errors import StatisticsError
+
+
+def make_metrics():
+    entry = {
+        "n": 630,
+        "positives": 240,
+        "threshold": 0.5,
+        "auc": {"value": 0.9011, "low": 0.8754, "high": 0.9229, "delong_low": 0, "delong_high": 1},
+        "accuracy": {"value": 506 / 630, "low": 0.76994, "high": 0.83351},
+        "sensitivity": {"value": 226 / 240, "low": 0.90409, "high": 0.96769},
+        "specificity": {"value": 280 / 390, "low": 0.67045, "high": 0.76213},
+        "ppv": {"value": 226 / 336, "low": 0.63613, "high": 0.70712},
+        "npv": {"value": 280 / 294, "low": 0.92301, "high": 0.97093},
+    }
+    odd = entry | {
+        "ppv": {"value": 1.0, "low": None, "high": None, "reason": "there are no false positives"},
+        "npv": {"value": None, "low": None, "high": None, "reason": "nobody was called negative"},
+    }
+    pairs = [
+        ("clinical", "dl-cnb", 0.00001),
+        ("clinical", "dl-cnb+c", 0.0151),
+        ("dl-cnb", "dl-cnb+c", None),
+    ]
+    tests = [{"cohort": "test", "a": a, "b": b, "z": 1.0, "p": p} for a, b, p in pairs]
+    tests[2]["reason"] = "a class has a single patient"
+    tests.append({"cohort": "val", "a": "clinical", "b": "dl-cnb", "z": 1.0, "p": 0.5})
+    return {
+        "methods": {
+            "clinical": {"train": entry, "test": entry},
+            "dl-cnb": {"test": odd},
+            "dl-cnb+c": {"north": entry},
+        },
+        "comparisons": tests,
+    }
+
+
+def test_cells_are_printed_as_in_the_paper():
+    table = performance_table(make_metrics())
+    assert table.frame.columns.tolist() == [
+        "Method", "Cohort", "n", "AUC", "ACC (%)", "SENS (%)", "SPEC (%)", "PPV (%)", "NPV (%)",
+    ]  # fmt: skip
+    assert table.frame.iloc[0].tolist() == [
+        "Clinical data only",
+        "Training",
+        "630",
+        "0.901 [0.875, 0.923]",
+        "80.32 [76.99, 83.35]",
+        "94.17 [90.41, 96.77]",
+        "71.79 [67.05, 76.21]",
+        "67.26 [63.61, 70.71]",
+        "95.24 [92.30, 97.09]",
+    ]
+    assert table.frame["Cohort"].tolist() == ["Training", "Independent test"] + [
+        "Independent test",
+        "north",
+    ]
+
+
+def test_tests_are_footnotes_and_missing_figures_say_why():
+    table = performance_table(make_metrics())
+    assert table.frame["AUC"].tolist() == [
+        "0.901 [0.875, 0.923]",
+        "0.901^a,b [0.875, 0.923]",
+        "0.901^c [0.875, 0.923]",
+        "0.901 [0.875, 0.923]",
+    ]
+    assert table.frame.iloc[2][["PPV (%)", "NPV (%)"]].tolist() == ["100.00", "–"]
+    where = "in the independent test cohort"
+    assert table.notes == (
+        f"a: p < 0.0001, DeLong, in comparison with DL-CNB model {where}",
+        f"b: p = 0.0151, DeLong, in comparison with DL-CNB+C model {where}",
+        "c: not computed, a class has a single patient, DeLong, in comparison with DL-CNB+C model "
+        f"{where}",
+        "DL-CNB model, independent test, PPV (%): there are no false positives.",
+        "DL-CNB model, independent test, NPV (%): nobody was called negative.",
+    )
+
+
+def test_cohorts_can_be_chosen_and_ordered():
+    frame = performance_table(make_metrics(), cohorts=("test", "train")).frame
+    assert frame["Cohort"].tolist() == ["Independent test", "Training", "Independent test"]
+
+
+def test_undefined_area():
+    assert format_auc({"value": None, "low": None, "high": None}, mark="a") == "–^a"
+
+
+def test_more_classes_have_their_own_table():
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet([1, 1, 1], size=30)
+    frame = pd.DataFrame(
+        {"patient_id": range(30), "method": "dl-cnb", "cohort": "test", "label": np.arange(30) % 3}
+    ).assign(**{f"score_{name}": scores[:, i] for i, name in enumerate("abc")})
+    metrics = evaluate(frame, endpoint="three", threshold_rule=0.5)
+    with pytest.raises(StatisticsError, match="multiclass_table"):
+        performance_table(metrics)
+    table = multiclass_table(metrics).frame
+    assert table["Class"].tolist() == ["all", "a", "b", "c"]
+    assert table["n"].tolist() == ["30", "10", "10", "10"]
+    entry = metrics["methods"]["dl-cnb"]["test"]
+    assert table["AUC"].iloc[0] == f"{entry['auc']['value']:.3f}"
+    assert table["Recall (%)"].iloc[1].startswith(f"{100 * entry['recall']['a']['value']:.2f} [")

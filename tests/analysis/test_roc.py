@@ -1,0 +1,166 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_curve as sklearn_roc_curve
+
+from axilla.analysis.roc import (
+    auc,
+    auc_estimate,
+    compare_paired,
+    compare_unpaired,
+    delong_interval,
+    delong_variance,
+    roc_curve,
+)
+from axilla.core.errors import StatisticsError
+
+
+def make_scores(seed, *, n=60, levels=None):
+    """Labels and two correlated scores; `levels` rounds them so that there are ties."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % 3 == 0).astype(int)
+    shared = rng.normal(size=n)
+    scores = [shared + rng.normal(size=n) + shift * labels for shift in (0.5, 1.2)]
+    if levels:
+        scores = [np.round(values * levels) / levels for values in scores]
+    return labels, *scores
+
+
+def psi_matrix(labels, scores):
+    """The O(mn) oracle: 1, one half or 0 for each pair of a positive and a negative."""
+    positives = [s for s, label in zip(scores, labels, strict=True) if label]
+    negatives = [s for s, label in zip(scores, labels, strict=True) if not label]
+    return np.array([[(x > y) + 0.5 * (x == y) for y in negatives] for x in positives])
+
+
+def oracle_covariance(labels, *scores):
+    """DeLong's covariance matrix from placement values, written out as in the paper of 1988."""
+    matrices = [psi_matrix(labels, values) for values in scores]
+    m, n = matrices[0].shape
+    areas = [matrix.sum() / (m * n) for matrix in matrices]
+    covariance = np.zeros((len(scores), len(scores)))
+    for r, first in enumerate(matrices):
+        for s, second in enumerate(matrices):
+            s10 = sum(
+                (first[i].mean() - areas[r]) * (second[i].mean() - areas[s]) for i in range(m)
+            ) / (m - 1)
+            s01 = sum(
+                (first[:, j].mean() - areas[r]) * (second[:, j].mean() - areas[s]) for j in range(n)
+            ) / (n - 1)
+            covariance[r, s] = s10 / m + s01 / n
+    return np.array(areas), covariance
+
+
+@pytest.mark.parametrize("levels", [None, 2])
+@pytest.mark.parametrize("seed", range(5))
+def test_everything_agrees_with_the_brute_force_oracle(seed, levels):
+    labels, a, b = make_scores(seed, levels=levels)
+    areas, covariance = oracle_covariance(labels, a, b)
+    assert auc(labels, a) == pytest.approx(areas[0], abs=1e-12)
+    assert auc(labels, a) == pytest.approx(roc_auc_score(labels, a), abs=1e-12)
+    assert delong_variance(labels, a) == pytest.approx(covariance[0, 0], abs=1e-12)
+    test = compare_paired(labels, a, b)
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    z = (areas[0] - areas[1]) / math.sqrt(variance)
+    assert test.difference == pytest.approx(areas[0] - areas[1], abs=1e-12)
+    assert test.z == pytest.approx(z, abs=1e-12)
+    assert test.p == pytest.approx(2 * norm.sf(abs(z)), abs=1e-12)
+
+
+def test_unpaired_comparison_agrees_with_the_oracle():
+    labels_a, a, _ = make_scores(1, n=90)
+    labels_b, _, b = make_scores(2, n=40)
+    (area_a,), variance_a = oracle_covariance(labels_a, a)
+    (area_b,), variance_b = oracle_covariance(labels_b, b)
+    test = compare_unpaired(labels_a, a, labels_b, b)
+    z = (area_a - area_b) / math.sqrt(variance_a[0, 0] + variance_b[0, 0])
+    np.testing.assert_allclose(test, [area_a - area_b, z, 2 * norm.sf(abs(z))], atol=1e-12)
+
+
+def test_published_hanley_mcneil_ratings():
+    # 109 CT images rated 1 to 5 (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747);
+    # Stata's manual, [R] roctab, prints area 0.8932, DeLong's SE 0.0307 and 0.83295 to 0.95339.
+    ratings = np.tile(np.arange(1, 6), 2)
+    scores = np.repeat(ratings, [33, 6, 6, 11, 2, 3, 2, 2, 11, 33])
+    labels = np.repeat([0, 1], [58, 51])
+    figure = delong_interval(labels, scores)
+    assert round(figure.value, 4) == 0.8932
+    assert round(math.sqrt(delong_variance(labels, scores)), 4) == 0.0307
+    assert (round(figure.low, 5), round(figure.high, 5)) == (0.83295, 0.95339)
+
+
+def test_scores_that_rank_alike_do_not_differ():
+    labels, a, _ = make_scores(0)
+    assert compare_paired(labels, a, a) == (0.0, 0.0, 1.0)
+    assert compare_paired(labels, a, np.exp(a)) == (0.0, 0.0, 1.0)
+
+
+def test_a_difference_without_variance_is_no_test():
+    labels, perfect = [0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]
+    with pytest.raises(StatisticsError, match="zero variance"):
+        compare_paired(labels, perfect, [0.9, 0.8, 0.2, 0.1])
+    with pytest.raises(StatisticsError, match="zero variance"):
+        compare_unpaired(labels, perfect, labels, [0.5] * 4)
+    assert compare_unpaired(labels, perfect, labels, perfect) == (0.0, 0.0, 1.0)
+
+
+def test_perfect_separation_has_an_exact_interval_but_none_of_delong():
+    figure = auc_estimate([0, 0, 0, 1, 1], [0.1, 0.2, 0.3, 0.8, 0.9])
+    assert figure.value == 1
+    assert figure.exact.low == pytest.approx(0.025 ** (1 / 5))
+    entry = figure.as_json()
+    assert entry["delong_low"] is None
+    assert "variance is zero" in entry["reason"]
+
+
+def test_a_single_patient_of_a_class():
+    labels, scores = [0, 0, 0, 1], [0.1, 0.5, 0.3, 0.4]
+    assert auc_estimate(labels, scores).value == pytest.approx(2 / 3)
+    assert "single patient" in delong_interval(labels, scores).reason
+    with pytest.raises(StatisticsError, match="single patient"):
+        delong_variance(labels, scores)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ([1, 1], [0.1, 0.2], "all 2 patients are positive"),
+        ([0], [0.1], "the only patient is negative"),
+        ([], [], "nobody is there"),
+        ([0, 2], [0.1, 0.2], "neither 0 nor 1"),
+        ([0, 1], [0.1, math.nan], "not finite"),
+        ([0, 1], [0.1], "do not match"),
+    ],
+)
+def test_what_has_no_curve_says_why(labels, scores, message):
+    with pytest.raises(StatisticsError, match=message):
+        roc_curve(labels, scores)
+
+
+@pytest.mark.parametrize("levels", [None, 2])
+def test_curve_is_scikit_learns(levels):
+    labels, scores, _ = make_scores(3, levels=levels)
+    curve = roc_curve(labels, scores)
+    fpr, tpr, thresholds = sklearn_roc_curve(labels, scores, drop_intermediate=False)
+    np.testing.assert_allclose(curve.fpr, fpr, atol=1e-15)
+    np.testing.assert_allclose(curve.tpr, tpr, atol=1e-15)
+    np.testing.assert_array_equal(curve.thresholds, thresholds)
+    assert np.trapezoid(curve.tpr, curve.fpr) == pytest.approx(auc(labels, scores), abs=1e-12)
+
+
+def test_delong_interval_covers():
+    # Binormal scores of separation 1: area = Phi(1 / sqrt 2).
+    rng = np.random.default_rng(4)
+    labels = np.repeat([0, 1], [60, 40])
+    truth = norm.cdf(1 / math.sqrt(2))
+    figures = [delong_interval(labels, rng.normal(size=100) + labels) for _ in range(1000)]
+    covered = np.mean([figure.low <= truth <= figure.high for figure in figures])
+    assert 0.93 <= covered <= 0.97
+
+
+def test_large_cohort_is_quick():
+    labels, a, b = make_scores(5, n=200_000)
+    assert compare_paired(labels, a, b).p < 1e-12

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from axilla.core.errors import SlideError
+from axilla.wsi import flat, slides
+from axilla.wsi.slides import open_slide, slide_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def opened(path: Path) -> slides.SlideReader:
+    return open_slide(path, slide_id="s1", patient_id="p1")
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
+def test_flat_pixels_come_back(drawn: Callable, save_png: Callable, suffix: str) -> None:
+    image = drawn(61, 47)
+    path = save_png(image, f"image.{suffix}")
+    with opened(path) as reader:
+        assert reader.size == (61, 47) == slide_size(path, slide_id="s1", patient_id="p1")
+        assert reader.mpp is None
+        np.testing.assert_array_equal(reader.read(0, 0, 61, 47), image)
+        np.testing.assert_array_equal(reader.read(10, 5, 20, 7), image[5:12, 10:30])
+
+
+def test_jpeg_equals_opencvs(drawn: Callable, save_png: Callable) -> None:
+    path = save_png(drawn(61, 47), "image.JPG")
+    with opened(path) as reader:
+        np.testing.assert_array_equal(reader.read(0, 0, 61, 47), cv2.imread(path)[..., ::-1])
+
+
+@pytest.mark.parametrize("kind", ["flat", "pyramid"])
+def test_outside_is_white(
+    drawn: Callable, save_png: Callable, save_pyramid: Callable, kind: str
+) -> None:
+    image = drawn(300, 280)
+    with opened(save_png(image) if kind == "flat" else save_pyramid(image)) as reader:
+        got = reader.read(-20, 270, 400, 40)
+        expected = np.full((40, 400, 3), 255, np.uint8)
+        expected[:10, 20:320] = image[270:]
+        np.testing.assert_array_equal(got, expected)
+        assert (reader.read(5000, 5000, 8, 8) == 255).all()
+        assert (reader.read(-900, -900, 8, 8) == 255).all()
+
+
+def test_what_is_read_is_a_copy(drawn: Callable, save_png: Callable) -> None:
+    image = drawn(40, 40)
+    with opened(save_png(image)) as reader:
+        reader.read(0, 0, 40, 40)[:] = 0
+        reader.thumbnail(100)[0][:] = 0
+        np.testing.assert_array_equal(reader.read(0, 0, 40, 40), image)
+
+
+def test_transparency_lies_on_white(tmp_path: Path) -> None:
+    bgra = np.zeros((2, 3, 4), np.uint8)
+    bgra[..., 0] = 200
+    bgra[0, :, 3] = (0, 255, 128)
+    bgra[1, :, 3] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), bgra)
+    with opened(tmp_path / "a.png") as reader:
+        got = reader.read(0, 0, 3, 2)
+    assert got[0].tolist() == [[255, 255, 255], [0, 0, 200], [127, 127, 227]]
+    assert got[1].tolist() == [[0, 0, 200]] * 3
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_of_8_and_16_bits(tmp_path: Path, dtype: type) -> None:
+    grey = np.array([[0, 100, 255]], np.uint8)
+    cv2.imwrite(str(tmp_path / "g.png"), grey.astype(dtype) * (257 if dtype is np.uint16 else 1))
+    with opened(tmp_path / "g.png") as reader:
+        assert reader.read(0, 0, 3, 1)[0].tolist() == [[0] * 3, [100] * 3, [255] * 3]
+
+
+def test_pyramid_says_its_scale(drawn: Callable, save_pyramid: Callable) -> None:
+    image = drawn(768, 512)
+    path = save_pyramid(image, mpp=0.25)
+    with opened(path) as reader:
+        assert reader.size == (768, 512) == slide_size(path, slide_id="s1", patient_id="p1")
+        assert reader.mpp == pytest.approx(0.25, rel=1e-3)
+        np.testing.assert_array_equal(reader.read(100, 90, 300, 260), image[90:350, 100:400])
+
+
+def test_a_printers_resolution_is_no_scale(drawn: Callable, save_pyramid: Callable) -> None:
+    with opened(save_pyramid(drawn(300, 300), mpp=25400 / 72)) as reader:
+        assert reader.mpp is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "side"),
+    [("flat", 512), ("flat", 96), ("pyramid", 512), ("pyramid", 256), ("pyramid", 128)],
+)
+def test_resized_is_the_mean_of_its_area(
+    drawn: Callable, save_png: Callable, save_pyramid: Callable, kind: str, side: int
+) -> None:
+    image = drawn(768, 512, white=0)
+    with opened(save_png(image) if kind == "flat" else save_pyramid(image)) as reader:
+        got = reader.read_resized(64, 0, side, 32)
+    step = side // 32
+    blocks = image[:side, 64 : 64 + side].reshape(32, step, 32, step, 3)
+    # The pyramid's own level was rounded once already.
+    assert np.abs(got - blocks.mean(axis=(1, 3))).max() <= 1
+
+
+def test_resized_reads_the_coarsest_level_that_is_fine_enough(
+    drawn: Callable, save_pyramid: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = []
+    read_level = slides._OpenSlideReader._read_level
+
+    def spy(self: slides._OpenSlideReader, *window: int) -> np.ndarray:
+        levels.append(window[2:])
+        return read_level(self, *window)
+
+    monkeypatch.setattr(slides._OpenSlideReader, "_read_level", spy)
+    with opened(save_pyramid(drawn(1024, 1024), levels=3)) as reader:
+        for side in (64, 127, 128, 200, 256, 512):
+            assert reader.read_resized(0, 0, side, 64).shape == (64, 64, 3)
+    assert levels == [
+        (0, 64, 64), (1, 64, 64), (1, 64, 64), (1, 100, 100), (2, 64, 64), (2, 128, 128),
+    ]  # fmt: skip
+
+
+def test_thumbnail_spans_the_slide(drawn: Callable, save_pyramid: Callable) -> None:
+    image = drawn(1000, 600, white=0)
+    with opened(save_pyramid(image)) as reader:
+        rgb, scale = reader.thumbnail(100)
+        assert rgb.shape == (60, 100, 3)
+        assert scale == 10
+        expected = image.reshape(60, 10, 100, 10, 3).mean(axis=(1, 3))
+        assert np.abs(rgb - expected).max() <= 2
+        whole, one = reader.thumbnail(5000)
+        assert one == 1
+        np.testing.assert_array_equal(whole, image)
+
+
+def test_thumbnail_by_bands_is_the_same(
+    drawn: Callable, save_pyramid: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(save_pyramid(drawn(1000, 600))) as reader:
+        whole, _ = reader.thumbnail(100)
+        monkeypatch.setattr(slides, "_BAND_PX", 500 * 50)
+        bands, _ = reader.thumbnail(100)
+    assert np.abs(bands.astype(int) - whole).max() <= 1
+
+
+def check_error(path: Path, *words: str) -> None:
+    with pytest.raises(SlideError) as caught:
+        opened(path)
+    problem = caught.value.problem
+    assert problem.patient == "p1"
+    assert problem.file == path
+    assert problem.remedy
+    text = str(caught.value)
+    assert "slide s1" in text
+    assert all(word in text for word in words)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif"])
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.5, 0.98])
+def test_cut_short(drawn: Callable, save_png: Callable, suffix: str, kept: float) -> None:
+    path = save_png(drawn(301, 201), f"image.{suffix}")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    check_error(path, "Copy or export it again")
+
+
+@pytest.mark.parametrize("suffix", ["svs", "ndpi", "mrxs", "txt", "jpg", "png", "tif"])
+def test_not_an_image(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"slide.{suffix}"
+    path.write_text("patient,age\n1,47\n")
+    check_error(path)
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    check_error(tmp_path / "none.svs", "does not exist", "`slides:`")
+    (tmp_path / "folder.svs").mkdir()
+    check_error(tmp_path / "folder.svs", "is a folder")
+
+
+def test_too_large(drawn: Callable, save_png: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_png(drawn(61, 47))
+    monkeypatch.setattr(flat, "MAX_FLAT_PX", 61 * 47 - 1)
+    check_error(path, "61 x 47", "pyramidal TIFF")
+
+
+@pytest.mark.real_data
+def test_aperio_with_and_without_scale(data_dir: Path) -> None:
+    with opened(data_dir / "slides" / "cmu-1-small-region.svs") as reader:
+        assert (reader.size, reader.mpp) == ((2220, 2967), 0.499)
+    with opened(data_dir / "slides" / "tcga-cr-7395-01a-01-ts1.svs") as reader:
+        assert (reader.size, reader.mpp) == ((4443, 3567), None)
+        far = reader.read_resized(1000, 1000, 512, 256)
+        off = {}
+        for x, y in itertools.product(range(996, 1005, 2), repeat=2):
+            near = reader.read(x, y, 512, 512).reshape(256, 2, 256, 2, 3).mean(axis=(1, 3))
+            off[x, y] = np.abs(near - far).mean()
+        # The second level is compressed anew, but it lies where the first one does.
+        assert min(off, key=off.__getitem__) == (1000, 1000)
+
+
+@pytest.mark.real_data
+def test_broken_slide(data_dir: Path) -> None:
+    check_error(data_dir / "slides" / "broken.svs", "does not open")
+
+
+@pytest.mark.real_data
+def test_headers_say_the_size(data_dir: Path) -> None:
+    for path in sorted((data_dir / "bcnb" / "regions").glob("389510*.jpg")):
+        with opened(path) as reader:
+            assert reader.size == slide_size(path, slide_id="s1", patient_id="p1")
+    path = data_dir / "ucsb" / "ytma10_010704_benign1_ccd.png"
+    assert slide_size(path, slide_id="s1", patient_id="p1") == (896, 768)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
+def test_a_damaged_pyramid_is_an_error_when_opened_or_when_read(
+    drawn: Callable, save_pyramid: Callable, kept: float
+) -> None:
+    path = save_pyramid(drawn(1024, 1024))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    with (
+        pytest.raises(SlideError, match="patient p1") as caught,
+        opened(path) as reader,
+    ):
+        reader.read(0, 0, 1024, 1024)
+    assert caught.value.problem.file == path
