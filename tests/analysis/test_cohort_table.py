@@ -152,7 +152,7 @@ def test_the_table_notes_why_a_p_is_missing():
 def test_unknown_column_level_and_group_are_refused():
     with pytest.raises(StatisticsError, match="no column `stage`"):
         make_table(numeric=["stage"])
-    with pytest.raises(StatisticsError, match=r"patient p2.*'negative'"):
+    with pytest.raises(StatisticsError, match=r"patient p2.*`negative`"):
         make_table(categorical={"er": ["positive"]})
     frame, groups = make_patients()
     groups["p3"] = None

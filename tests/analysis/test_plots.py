@@ -93,5 +93,5 @@ def test_score_boxes_show_quartiles_and_every_patient():
     assert labels == ["N0\n(n = 5)", "N(+)\n(n = 3)", "none\n(n = 0)"]
     medians = [line for line in ax.get_lines() if line.get_linewidth() == 1.8]
     assert [line.get_ydata()[0] for line in medians] == pytest.approx([0.2, 0.7])
-    assert ax.texts[0].get_text() == "threshold 0.45"
+    assert ax.texts[0].get_text() == "threshold\n0.45"
     assert to_hex(ax.collections[0].get_facecolor()[0]) == OKABE_ITO[0].lower()

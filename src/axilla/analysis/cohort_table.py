@@ -216,7 +216,7 @@ def _level_rows(
         strange = ~known.isin(list(levels))
         if strange.any():
             raise StatisticsError(
-                f"`{values.name}` is {known[strange].iloc[0]!r}, none of {', '.join(levels)}.",
+                f"`{values.name}` is `{known[strange].iloc[0]}`, none of {', '.join(levels)}.",
                 "Correct the value or add the level.",
                 patient=str(known.index[strange][0]),
             )

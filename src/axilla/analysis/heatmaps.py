@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from axilla.core.types import SlidePixels
 
-_COLOURS = "viridis"
-"""Even in lightness, colour-blind safe, and none of it the pink and purple of the stain."""
+_COLOURS = "cividis"
+"""Blue to yellow, even in lightness, made for the colour-blind (doi:10.1371/journal.pone.0199239),
+and without the stain's pink and purple, which the low end of viridis would be lost in."""
 
 
 def draw_heatmap(
@@ -126,5 +127,5 @@ def draw_gallery(
             ax.set_axis_off()
         for ax, image, number in zip(axes, row, numbers, strict=False):
             ax.imshow(image, interpolation="nearest")
-            ax.set_title(label.format(number), y=-0.02, va="top", fontsize="small")
+            ax.set_title(label.format(number), y=-0.10, va="top", fontsize="small")
         band.subplots_adjust(left=0.01, right=0.99, bottom=0.14, top=0.84, wspace=0.06)

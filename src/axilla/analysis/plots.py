@@ -122,12 +122,11 @@ def draw_training(
         mark.set_label(f"kept: epoch {best_epoch}")
         lines.append(mark)
     if lines:
-        columns = min(3, len(lines))
         ax.legend(
             handles=lines,
             fontsize="small",
             frameon=False,
-            ncols=columns,
+            ncols=len(lines) if len(lines) < 4 else 2,
             loc="lower center",
             bbox_to_anchor=(0.5, 1.0),
         )
@@ -171,11 +170,12 @@ def draw_score_boxes(
     if threshold is not None:
         ax.axhline(threshold, color=_GREY, linewidth=1, linestyle="--", zorder=1)
         ax.annotate(
-            f"threshold {threshold:.2f}",
-            (1, threshold),
+            # Outside, where no box and no patient can be under it.
+            f"threshold\n{threshold:.2f}",
+            (1.01, threshold),
             xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
+            ha="left",
+            va="center",
             fontsize="small",
             color=_GREY,
         )

@@ -170,7 +170,7 @@ def _labels(frame: pd.DataFrame, *, classes: tuple[str, ...]) -> NDArray[np.int6
         row = frame.loc[wrong].iloc[0]
         raise _at(
             row,
-            f"the label {row['label']!r} is none of {', '.join(map(str, range(len(classes))))}.",
+            f"the label {row['label']} is none of {', '.join(map(str, range(len(classes))))}.",
             "Write the class's number, the negative class 0.",
         )
     return numbers.astype(np.int64)

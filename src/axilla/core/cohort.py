@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -21,6 +20,10 @@ from axilla.core.endpoint import (
 from axilla.core.errors import CohortError, Problem
 from axilla.core.table import numeric_where_possible, parse_number, read_table, require_columns
 from axilla.core.types import Cohort, CohortName, Exclusion, Patient, Slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 IMAGE_SUFFIXES = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".tif", ".tiff", ".dcm",
@@ -268,9 +271,7 @@ class _PatientReader:
             if slide_id in seen:
                 continue
             seen.add(slide_id)
-            slide = find.slide(
-                self.patient_id, slide_id, str(row.get("slide", "")), self._problem
-            )
+            slide = find.slide(self.patient_id, slide_id, str(row.get("slide", "")), self._problem)
             if slide is not None:
                 slides.append(slide)
         return tuple(slides)
@@ -333,9 +334,7 @@ class _SlideFinder:
                 file=images[0],
             )
             return None
-        return Slide(
-            slide_id=slide_id, patient_id=patient_id, images=images, annotation=annotation
-        )
+        return Slide(slide_id=slide_id, patient_id=patient_id, images=images, annotation=annotation)
 
     def _named(self, named: str, problem: Callable[..., None]) -> tuple[Path, ...]:
         path = (self.folder / named).resolve()

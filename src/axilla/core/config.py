@@ -24,9 +24,7 @@ from axilla.core.errors import ConfigError
 NodeEndpoint = Literal[
     "n0-vs-npos", "n1-2-vs-n3plus", "n0-vs-n1-2-vs-n3plus", "n0-vs-n1-2", "n0-vs-n3plus"
 ]
-EncoderName = Literal[
-    "alexnet", "vgg16_bn", "resnet50", "densenet121", "inception_v3", "small_cnn"
-]
+EncoderName = Literal["alexnet", "vgg16_bn", "resnet50", "densenet121", "inception_v3", "small_cnn"]
 
 
 class _Strict(BaseModel):
@@ -112,6 +110,8 @@ class Encoder(_Strict):
     """imagenet, none, or a file (.safetensors, or .pth loaded with weights_only)."""
     trainable: bool = False
     """False: features once, the head is trained (frozen). True: end to end, as the paper."""
+    input_px: Annotated[int, Field(ge=16, le=1024)] | None = None
+    """Side that patches are resized to; null is the encoder's own (224, 299; small_cnn: as cut)."""
 
 
 class Aggregator(_Strict):
@@ -300,9 +300,7 @@ def load_config(path: Path) -> StudyConfig:
 
 
 def _expand(text: str, study: Path) -> Path:
-    missing = [
-        name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ
-    ]
+    missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
     if missing:
         raise ConfigError(
             f"`{text}` uses the environment variable {missing[0]}, which is not set.",

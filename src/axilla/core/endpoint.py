@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from axilla.core.config import ColumnEndpoint, NodeEndpoint
 from axilla.core.table import parse_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Stage = Literal["N0", "N+(1-2)", "N+(>=3)", "N(+)"]
 
@@ -83,9 +85,7 @@ def node_stage(*, nodes: str | None, aln_status: str | None) -> Stage | Unclear:
                 "Write N0, N+(1-2), N+(>2) or N+.",
             )
         return stage
-    return Unclear(
-        "the node status is missing.", "Fill in `nodes` (a count) or `aln_status`."
-    )
+    return Unclear("the node status is missing.", "Fill in `nodes` (a count) or `aln_status`.")
 
 
 def node_class(stage: Stage, endpoint: NodeEndpoint) -> int | Outside | Unclear:
@@ -108,7 +108,6 @@ def column_class(cell: str, endpoint: ColumnEndpoint) -> int | Unclear:
             return index
     shown = repr(cell) if cell else "missing"
     return Unclear(
-        f"`{endpoint.column}` is {shown}, neither {endpoint.negative!r} nor "
-        f"{endpoint.positive!r}.",
+        f"`{endpoint.column}` is {shown}, neither {endpoint.negative!r} nor {endpoint.positive!r}.",
         "Correct the cell, or leave the row out.",
     )

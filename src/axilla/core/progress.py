@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -36,10 +38,10 @@ class Silent:
         """Go through items."""
         yield from items
 
-    def epochs(  # noqa: D102 - as the protocol says
+    def epochs(
         self,
-        total: int,  # noqa: ARG002 - protocol
-        title: str,  # noqa: ARG002 - protocol
+        total: int,
+        title: str,
     ) -> AbstractContextManager[Callable[[Any], None]]:
         return nullcontext(lambda epoch: None)
 

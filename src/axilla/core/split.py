@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from axilla.core.config import ColumnSplit, FoldSplit, RandomSplit, StudyConfig
 from axilla.core.errors import CohortError
 from axilla.core.types import Cohort, CohortName, Partition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 def make_partitions(cohort: Cohort, *, config: StudyConfig) -> tuple[Partition, ...]:
@@ -100,9 +103,7 @@ def _stratified_folds(cohort: Cohort, folds: int, rng: np.random.Generator) -> d
     return fold_of
 
 
-def _grouped_folds(
-    cohort: Cohort, split: FoldSplit, rng: np.random.Generator
-) -> dict[str, int]:
+def _grouped_folds(cohort: Cohort, split: FoldSplit, rng: np.random.Generator) -> dict[str, int]:
     """Whole groups to folds, the largest first, each to the fold with the fewest patients."""
     sizes: dict[str, int] = {}
     for patient in cohort.patients:

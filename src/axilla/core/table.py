@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from axilla.core.errors import CohortError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nat", "<na>", "-"})
 MAX_BYTES = 256 * 1024**2

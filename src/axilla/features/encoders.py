@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: S403 - only the error's class; nothing is unpickled
-from typing import Any
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 import torch
@@ -17,8 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from axilla.core.config import Encoder as EncoderConfig
 from axilla.core.errors import WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from axilla.core.config import Encoder as EncoderConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -53,11 +56,18 @@ class PatchEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: EncoderSpec, body: nn.Module, *, weights_digest: str) -> None:
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        body: nn.Module,
+        *,
+        weights_digest: str,
+        input_px: int | None = None,
+    ) -> None:
         super().__init__()
         self.name = spec.name
         self.features = spec.features
-        self.input_px = spec.input_px
+        self.input_px = input_px or spec.input_px
         self.weights_digest = weights_digest
         self.body = body.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
@@ -206,7 +216,7 @@ def build_encoder(config: EncoderConfig, *, seed: int = 0) -> PatchEncoder:
         )
         _load(network, state, spec, source=config.weights)
         digest = state_digest(state)
-    return PatchEncoder(spec, spec.trim(network), weights_digest=digest)
+    return PatchEncoder(spec, spec.trim(network), weights_digest=digest, input_px=config.input_px)
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:

@@ -70,7 +70,9 @@ def make_bags(
     chosen: list[tuple[PatientInstances, str, NDArray[np.int64], float]] = []
     for patient in patients:
         drawn = [
-            (slide, indices) for slide in patient.slides for indices in draw(len(slides[slide]), rng)
+            (slide, indices)
+            for slide in patient.slides
+            for indices in draw(len(slides[slide]), rng)
         ]
         if per_patient is not None and len(drawn) > per_patient:
             keep = sorted(rng.choice(len(drawn), per_patient, replace=False))
@@ -78,9 +80,7 @@ def make_bags(
         weight = 1.0 / len(drawn) if weight_by == "patient" and drawn else 1.0
         chosen.extend((patient, slide, indices, weight) for slide, indices in drawn)
     mean = sum(weight for *_, weight in chosen) / len(chosen) if chosen else 1.0
-    return [
-        BagOfSlide(patient=p, slide_id=s, indices=i, weight=w / mean) for p, s, i, w in chosen
-    ]
+    return [BagOfSlide(patient=p, slide_id=s, indices=i, weight=w / mean) for p, s, i, w in chosen]
 
 
 def batches(

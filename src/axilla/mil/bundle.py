@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,6 +12,9 @@ from axilla.core.config import Aggregator
 from axilla.core.store import StoredModel
 from axilla.mil.clinical import LogisticModel, Preprocessor
 from axilla.mil.model import DLCNB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from axilla.core.config import Clinical
 from axilla.core.errors import CohortError
-from axilla.core.types import Patient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from axilla.core.config import Clinical
+    from axilla.core.types import Patient
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,13 @@ class Preprocessor:
             value = patient.clinical[column]
             self._refuse_missing(patient, column, value)
             row.append(0.0 if value is None else (float(value) - mean) / sd)
-        for column, names, mode in zip(
-            self.categorical, self.categories, self.modes, strict=True
-        ):
+        for column, names, mode in zip(self.categorical, self.categories, self.modes, strict=True):
             value = patient.clinical[column]
             self._refuse_missing(patient, column, value)
             name = mode if value is None else str(value)
             if name not in names:
                 raise CohortError(
-                    f"`{column}` is {name!r}, which no training patient had "
-                    f"({', '.join(names)}).",
+                    f"`{column}` is {name!r}, which no training patient had ({', '.join(names)}).",
                     "Correct the value, or put such a patient into training.",
                     patient=patient.patient_id,
                 )
@@ -114,9 +115,7 @@ def fit_preprocessor(patients: Sequence[Patient], *, config: Clinical) -> Prepro
     """
     means, sds = [], []
     for column in config.numeric:
-        values = np.array(
-            [float(v) for p in patients if (v := p.clinical[column]) is not None]
-        )
+        values = np.array([float(v) for p in patients if (v := p.clinical[column]) is not None])
         sd = float(values.std()) if len(values) else 0.0
         if sd == 0.0:
             raise CohortError(
@@ -166,9 +165,7 @@ class LogisticModel:
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
-def fit_logistic(
-    patients: Sequence[Patient], *, classes: int, config: Clinical
-) -> LogisticModel:
+def fit_logistic(patients: Sequence[Patient], *, classes: int, config: Clinical) -> LogisticModel:
     """The paper's 'clinical data only': logistic regression (paper, section 2.5).
 
     A ridge penalty of C = 1 on standardised data, scikit-learn's default, keeps the full one-hot

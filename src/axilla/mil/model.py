@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from axilla.core.config import Aggregator
+if TYPE_CHECKING:
+    from axilla.core.config import Aggregator
 
 CLINICAL_COPIES = 10
 """The clinical vector is copied so often before it is fused (paper, section 2.2, step 3)."""
@@ -59,9 +60,7 @@ class AttentionPool(nn.Module):
         """
         if self.kind == "max":
             z, winner = h.masked_fill(~mask[..., None], -torch.inf).max(dim=1)  # [B, width]
-            wins = torch.zeros_like(h[..., 0]).scatter_add_(
-                1, winner, torch.ones_like(z)
-            )  # [B, N]
+            wins = torch.zeros_like(h[..., 0]).scatter_add_(1, winner, torch.ones_like(z))  # [B, N]
             return z, wins / h.shape[-1]
         if self.kind == "mean":
             attention = mask / mask.sum(dim=1, keepdim=True)  # [B, N]

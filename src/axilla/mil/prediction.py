@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from axilla.mil.batches import BagDrawer, BagOfSlide, PatientInstances, batches, make_bags
-from axilla.mil.model import DLCNB
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from axilla.mil.model import DLCNB
 
 BAGS_AT_ONCE = 16
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from axilla.core.config import Bags, Training
 from axilla.mil.batches import BagDrawer, Batch, PatientInstances, augment, batches, make_bags
-from axilla.mil.model import DLCNB
 from axilla.mil.prediction import predict_patients
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from axilla.core.config import Bags, Training
+    from axilla.mil.model import DLCNB
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> di
     layout = Layout(config.out)
     encoder = build_encoder(config.encoder, seed=config.training.seed)
     keys = {
-        slide: store.digest("embed", key, config.encoder.name, encoder.weights_digest)
+        slide: store.digest("embed", key, config.encoder.name, encoder.input_px, encoder.weights_digest)
         for slide, key in tiles.keys.items()
     }
     paths = {s: layout.features(config.encoder.name, s) for s in keys}

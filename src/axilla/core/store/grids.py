@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,9 @@ from axilla.core.errors import StoreError
 from axilla.core.store.atomic import atomic_path
 from axilla.core.store.records import SCHEMA_VERSION
 from axilla.core.types import MicronsPerPixel, PatchGrid, SlidePixels
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _META = b"axilla"
 

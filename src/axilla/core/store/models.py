@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from axilla.core.errors import StoreError
 from axilla.core.store.atomic import atomic_path
 from axilla.core.store.records import SCHEMA_VERSION, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +32,7 @@ def write_model(folder: Path, model: StoredModel, *, key: str) -> None:
     """Write a model; `model.json` comes last and so tells that the model is whole."""
     with atomic_path(folder / "model.safetensors") as temporary:
         save_file({n: np.ascontiguousarray(t) for n, t in model.tensors.items()}, temporary)
-    write_json(
-        folder / "model.json", {"schema": SCHEMA_VERSION, "key": key, **dict(model.record)}
-    )
+    write_json(folder / "model.json", {"schema": SCHEMA_VERSION, "key": key, **dict(model.record)})
 
 
 def read_model_key(folder: Path) -> str | None:

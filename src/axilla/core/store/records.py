@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from axilla.core.errors import StoreError
 from axilla.core.store.atomic import write_text
-from axilla.core.types import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from axilla.core.types import Prediction
 
 SCHEMA_VERSION = 1
 

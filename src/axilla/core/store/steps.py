@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from axilla.core.store.atomic import file_identity
 from axilla.core.store.records import SCHEMA_VERSION, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 
 def _record(out: Path, step: str) -> Path:
