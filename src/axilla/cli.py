@@ -93,7 +93,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where to write, with --predictions.")] = None,
     threshold: Annotated[
         str,
-        typer.Option(help="With --predictions: youden-validation, youden-per-cohort, or a number."),
+        typer.Option(
+            help="With --predictions: as `threshold:` in study.yaml, such as 0.5 or {npv: 0.9}."
+        ),
     ] = "youden-validation",
     exclude_failed: Exclude = False,
 ) -> None:
@@ -105,6 +107,7 @@ def evaluate(
         return
     if study is not None or out is None:
         raise typer.BadParameter("--predictions FILE goes with --out DIR and without a study")
+    from axilla.core.config import parse_threshold
     from axilla.core.store import read_predictions
     from axilla.study.evaluating import evaluate_predictions
 
@@ -112,7 +115,7 @@ def evaluate(
         read_predictions(predictions),
         endpoint=predictions.stem,
         classes=None,
-        rule=_threshold_rule(threshold),
+        rule=parse_threshold(threshold),
         thresholds={},
         out=out,
     )
@@ -166,6 +169,17 @@ def generate(
     say(f"{patients} generated patients in {directory}")
 
 
+@app.command("import-ucsb")
+def import_ucsb(
+    images: Annotated[Path, typer.Argument(help="The folder of the UCSB breast images.")],
+    table: Annotated[Path, typer.Argument(help="The cohort table to write.")],
+) -> None:
+    """Write the cohort table of the UCSB breast images from their names."""
+    from axilla.cohorts.ucsb import write_ucsb_table
+
+    say(f"{write_ucsb_table(images, table)} images in {table}")
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON schema of study.yaml, for editors."""
@@ -182,7 +196,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001 - its callback does the work
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:
@@ -202,21 +216,6 @@ def _run(study: Path, *, until: Step, exclude_failed: bool) -> None:
 def _tell(result: StudyResult) -> None:
     if result.report is not None:
         say(f"Report: {result.report.resolve()}")
-
-
-def _threshold_rule(text: str) -> float | str:
-    if text in {"youden-validation", "youden-per-cohort"}:
-        return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise typer.BadParameter(
-            f"--threshold {text}: give youden-validation, youden-per-cohort, or a number "
-            "between 0 and 1"
-        )
-    return value
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,20 +17,15 @@ from axilla.core.endpoint import (
     node_stage,
 )
 from axilla.core.errors import CohortError, Problem
+from axilla.core.slide_files import SlideFinder, is_file_name
 from axilla.core.table import numeric_where_possible, parse_number, read_table, require_columns
 from axilla.core.types import Cohort, CohortName, Exclusion, Patient, Slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-IMAGE_SUFFIXES = (
-    ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".tif", ".tiff", ".dcm",
-    ".jpg", ".jpeg", ".png", ".bmp",
-)  # fmt: skip
-ANNOTATION_SUFFIXES = (".json", ".geojson", ".xml")
 GENERATED = "GENERATED.txt"
-_SAFE_NAME = re.compile(r"[^/\\\x00]{1,200}")
 _SPLIT_NAMES: Mapping[str, CohortName] = {
     "train": "train",
     "training": "train",
@@ -66,16 +60,16 @@ def read_cohort(config: StudyConfig) -> CohortReading:
     problems: list[Problem] = []
     excluded: list[Exclusion] = []
     patients: list[Patient] = []
-    find = _SlideFinder(config) if config.uses_slides else None
+    find = SlideFinder(config) if config.uses_slides else None
     enrolled = table["patient_id"].replace("", pd.NA).nunique()
-    for number in table.index[table["patient_id"] == ""]:
-        problems.append(
-            Problem(
-                cause=f"row {int(number) + 2} has no patient_id.",
-                remedy="Give every row the patient's id.",
-                file=config.cohort,
-            )
+    problems.extend(
+        Problem(
+            cause=f"row {int(number) + 2} has no patient_id.",
+            remedy="Give every row the patient's id.",
+            file=config.cohort,
         )
+        for number in table.index[table["patient_id"] == ""]
+    )
     for patient_id, rows in table[table["patient_id"] != ""].groupby("patient_id", sort=False):
         read = _PatientReader(str(patient_id), rows, config)
         patient = read.patient(find)
@@ -156,20 +150,22 @@ class _PatientReader:
         self.problems: list[Problem] = []
         self.excluded: list[Exclusion] = []
 
-    def patient(self, find: _SlideFinder | None) -> Patient | None:
+    def patient(self, find: SlideFinder | None) -> Patient | None:
         """The patient, or None where excluded or where `problems` says why."""
         self._check_rows()
         label = self._label()
-        if label is None:
+        if self.excluded:
             return None
-        return Patient(
+        # Read on where the label is unclear: all of a patient's problems are told at once.
+        patient = Patient(
             patient_id=self.patient_id,
-            label=label,
+            label=-1 if label is None else label,
             slides=self._slides(find) if find is not None else (),
             clinical=self._clinical() if self.config.uses_clinical else {},
             split=self._split(),
             group=self._group(),
         )
+        return None if label is None else patient
 
     def _problem(self, cause: str, remedy: str, *, file: Path | None = None) -> None:
         self.problems.append(
@@ -195,7 +191,7 @@ class _PatientReader:
         return str(values[0])
 
     def _check_rows(self) -> None:
-        if not _SAFE_NAME.fullmatch(self.patient_id) or self.patient_id in {".", ".."}:
+        if not is_file_name(self.patient_id):
             self._problem("the patient id cannot be a file's name.", "Take out slashes.")
         if len(self.rows) > 1 and "slide_id" not in self.rows.columns:
             self._problem(
@@ -263,118 +259,23 @@ class _PatientReader:
             )
         return group
 
-    def _slides(self, find: _SlideFinder) -> tuple[Slide, ...]:
+    def _slides(self, find: SlideFinder) -> tuple[Slide, ...]:
         slides = []
         seen: set[str] = set()
         for _, row in self.rows.iterrows():
             slide_id = str(row.get("slide_id", "") or self.patient_id)
             if slide_id in seen:
+                if "slide_id" in self.rows.columns:
+                    self._problem(
+                        f"the slide {slide_id} stands in two rows.",
+                        "Give every row its own slide_id.",
+                    )
                 continue
             seen.add(slide_id)
             slide = find.slide(self.patient_id, slide_id, str(row.get("slide", "")), self._problem)
             if slide is not None:
                 slides.append(slide)
         return tuple(slides)
-
-
-class _SlideFinder:
-    """The folders of slides and annotations, listed once."""
-
-    def __init__(self, config: StudyConfig) -> None:
-        if config.slides is None or not config.slides.is_dir():
-            raise CohortError(
-                "there is no such folder.",
-                "Set `slides:` to the folder of slides.",
-                file=config.slides,
-            )
-        if config.annotations is not None and not config.annotations.is_dir():
-            raise CohortError(
-                "there is no such folder.",
-                "Set `annotations:` to the folder of annotations, or leave it out.",
-                file=config.annotations,
-            )
-        self.folder = config.slides
-        self.whole = config.regions == "whole"
-        self.needs_annotation = config.regions == "annotation"
-        self.annotation_folder = config.annotations
-        self.owner: dict[str, str] = {}
-        self.by_stem: dict[str, list[Path]] = {}
-        self.cut_regions: dict[str, list[tuple[int, Path]]] = {}
-        for path in sorted(config.slides.iterdir()):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                self.by_stem.setdefault(path.stem, []).append(path)
-                match = re.fullmatch(r"(.+)_(\d+)", path.stem)
-                if match:
-                    regions = self.cut_regions.setdefault(match[1], [])
-                    regions.append((int(match[2]), path))
-
-    def slide(
-        self, patient_id: str, slide_id: str, named: str, problem: Callable[..., None]
-    ) -> Slide | None:
-        """The slide's files, or None with a problem said."""
-        if not _SAFE_NAME.fullmatch(slide_id) or slide_id in {".", ".."}:
-            problem(f"the slide id {slide_id!r} cannot be a file's name.", "Take out slashes.")
-            return None
-        owner = self.owner.setdefault(slide_id, patient_id)
-        if owner != patient_id:
-            problem(
-                f"the slide {slide_id} belongs to patient {owner} as well.",
-                "Give each slide to one patient.",
-            )
-            return None
-        images = self._named(named, problem) if named else self._images(slide_id, problem)
-        if not images:
-            return None
-        annotation = self._annotation(slide_id)
-        if annotation is None and self.needs_annotation:
-            problem(
-                f"the slide {slide_id} has no annotation, and `regions: annotation` needs one.",
-                f"Add {slide_id}.json, .geojson or .xml to the folder of annotations, or set "
-                "regions: auto.",
-                file=images[0],
-            )
-            return None
-        return Slide(slide_id=slide_id, patient_id=patient_id, images=images, annotation=annotation)
-
-    def _named(self, named: str, problem: Callable[..., None]) -> tuple[Path, ...]:
-        path = (self.folder / named).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
-            problem(
-                f"`slide` is {named!r}, which lies outside the folder of slides.",
-                "Give a path inside it.",
-            )
-            return ()
-        if not path.is_file():
-            problem("there is no such slide.", "Correct the column `slide`.", file=path)
-            return ()
-        return (path,)
-
-    def _images(self, slide_id: str, problem: Callable[..., None]) -> tuple[Path, ...]:
-        found = self.by_stem.get(slide_id, [])
-        if len(found) > 1:
-            problem(
-                f"several files are named {slide_id}: {', '.join(p.name for p in found)}.",
-                "Keep one, or name it in a column `slide`.",
-                file=self.folder,
-            )
-            return ()
-        if self.whole and slide_id in self.cut_regions:
-            # A BCNB folder holds both the overview <patient>.jpg and its regions <patient>_<k>.jpg:
-            # where regions come cut, they are what the study is about.
-            return tuple(path for _, path in sorted(self.cut_regions[slide_id]))
-        if not found:
-            problem(
-                f"there is no slide {slide_id}.<{', '.join(s[1:] for s in IMAGE_SUFFIXES)}>.",
-                "Add the file, correct slide_id, or run with --exclude-failed.",
-                file=self.folder,
-            )
-        return tuple(found)
-
-    def _annotation(self, slide_id: str) -> Path | None:
-        if self.annotation_folder is None:
-            return None
-        paths = (self.annotation_folder / f"{slide_id}{s}" for s in ANNOTATION_SUFFIXES)
-        return next((path for path in paths if path.is_file()), None)
 
 
 def is_generated(table: Path) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -15,11 +14,14 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 
+from axilla.core.config_sentences import sentences
 from axilla.core.errors import ConfigError
+from axilla.core.yaml_file import read_mapping
 
 NodeEndpoint = Literal[
     "n0-vs-npos", "n1-2-vs-n3plus", "n0-vs-n1-2-vs-n3plus", "n0-vs-n1-2", "n0-vs-n3plus"
@@ -27,12 +29,19 @@ NodeEndpoint = Literal[
 EncoderName = Literal["alexnet", "vgg16_bn", "resnet50", "densenet121", "inception_v3", "small_cnn"]
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class ColumnEndpoint(_Strict):
     """Any column with two values as the endpoint."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     column: str
     negative: str
@@ -42,7 +51,7 @@ class ColumnEndpoint(_Strict):
 class RandomSplit(_Strict):
     """4:1 into training and test, a quarter of training into validation (paper, section 2.2)."""
 
-    seed: int = 8888
+    seed: Seed = 8888
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.25
 
@@ -61,12 +70,21 @@ class FoldSplit(_Strict):
     group: str | None = None
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.25
     """Share of each fold's training patients that validates; 0 trains to the last epoch."""
-    seed: int = 8888
+    seed: Seed = 8888
+
+
+def _keys(value: Any) -> set[str]:
+    """Keys of a mapping, fields of a model, none of anything else."""
+    return set(value) if isinstance(value, dict) else set(getattr(type(value), "model_fields", ()))
 
 
 def _split_kind(value: Any) -> str:
-    keys = set(value) if isinstance(value, dict) else set(type(value).model_fields)
-    return "column" if "column" in keys else "folds" if "folds" in keys else "random"
+    keys = _keys(value)
+    return (
+        "column" if "column" in keys
+        else "folds" if keys & {"folds", "repeats", "group"}
+        else "random"
+    )  # fmt: skip
 
 
 Split = Annotated[
@@ -150,7 +168,7 @@ class Training(_Strict):
     lr: Annotated[float, Field(gt=0)] = 1.0e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
     restarts: Restarts | None = Restarts()
-    seed: int = 8888
+    seed: Seed = 8888
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Bags a step; null is 32 for frozen features and 1 end to end."""
     weight_by: Literal["patient", "bag"] = "patient"
@@ -172,12 +190,40 @@ class NpvThreshold(_Strict):
     npv: Annotated[float, Field(gt=0, le=1)]
 
 
-Threshold = (
-    Literal["youden-validation", "youden-per-cohort"]
-    | Annotated[float, Field(gt=0, lt=1)]
-    | SensitivityThreshold
-    | NpvThreshold
-)
+def _threshold_kind(value: Any) -> str:
+    keys = _keys(value)
+    if keys or isinstance(value, dict):
+        return "npv" if "npv" in keys else "sensitivity"
+    # YAML reads 5e-1 as text.
+    text = str(value).strip()
+    return "number" if re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text, re.IGNORECASE) else "rule"
+
+
+Threshold = Annotated[
+    Annotated[Literal["youden-validation", "youden-per-cohort"], Tag("rule")]
+    | Annotated[float, Field(gt=0, lt=1), Tag("number")]
+    | Annotated[SensitivityThreshold, Tag("sensitivity")]
+    | Annotated[NpvThreshold, Tag("npv")],
+    Discriminator(_threshold_kind),
+]
+
+
+def _endpoint_kind(value: Any) -> str:
+    return "column" if isinstance(value, dict | ColumnEndpoint) else "nodes"
+
+
+Endpoint = Annotated[
+    Annotated[NodeEndpoint, Tag("nodes")] | Annotated[ColumnEndpoint, Tag("column")],
+    Discriminator(_endpoint_kind),
+]
+
+_UNIONS = {
+    "endpoint": ", ".join(get_args(NodeEndpoint)) + " or {column, negative, positive}",
+    "split": "{seed, test, validation}, {column} or {folds, repeats, group, validation, seed}",
+    "threshold": "youden-validation, youden-per-cohort, a number between 0 and 1, "
+    "{sensitivity: 0.95} or {npv: 0.9}",
+}
+"""Keys that take values of several kinds, and how these are written."""
 
 
 class Published(_Strict):
@@ -198,7 +244,7 @@ class StudyConfig(_Strict):
     slides: Path | None = None
     annotations: Path | None = None
     regions: Literal["auto", "annotation", "tissue", "whole"] = "auto"
-    endpoint: NodeEndpoint | ColumnEndpoint
+    endpoint: Endpoint
     split: Split = RandomSplit()
     patches: Patches = Patches()
     bags: Bags = Bags()
@@ -223,6 +269,13 @@ class StudyConfig(_Strict):
         """Whether any method reads the clinical columns."""
         return any(method != "dl-cnb" for method in self.methods)
 
+    @property
+    def needs_validation(self) -> bool:
+        """Whether the threshold is chosen on the validation cohort."""
+        return self.threshold == "youden-validation" or isinstance(
+            self.threshold, SensitivityThreshold | NpvThreshold
+        )
+
     @model_validator(mode="after")
     def _fits_together(self) -> StudyConfig:
         if self.uses_slides and self.slides is None:
@@ -232,23 +285,47 @@ class StudyConfig(_Strict):
             )
         if len(set(self.methods)) != len(self.methods):
             raise ValueError("methods: a method is named twice")
-        needs_validation = isinstance(self.threshold, SensitivityThreshold | NpvThreshold) or (
-            self.threshold == "youden-validation"
-        )
         if (
             isinstance(self.split, RandomSplit | FoldSplit)
             and self.split.validation == 0
-            and needs_validation
+            and self.needs_validation
         ):
             raise ValueError(
                 "threshold: is chosen on the validation cohort, but split.validation is 0; "
                 "set a share for validation or a fixed threshold such as 0.5"
             )
-        if self.encoder.name == "small_cnn" and not self.encoder.trainable:
-            if self.encoder.weights == "none" and self.uses_slides:
-                raise ValueError(
-                    "encoder: small_cnn without weights must be trained; set trainable: true"
-                )
+        untrained = not self.encoder.trainable and self.encoder.weights == "none"
+        if self.encoder.name == "small_cnn" and untrained and self.uses_slides:
+            raise ValueError(
+                "encoder: small_cnn without weights must be trained; set trainable: true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _clinical_fits(self) -> StudyConfig:
+        """The clinical columns are there, once each, and none of them gives the label away."""
+        if not self.uses_clinical:
+            return self
+        columns = (*self.clinical.numeric, *self.clinical.categorical)
+        if not columns:
+            raise ValueError(
+                "clinical: names no column, but methods use clinical data; name columns, or set "
+                "methods: [dl-cnb]"
+            )
+        twice = next((name for name in columns if columns.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"clinical: names the column `{twice}` twice")
+        given = (
+            {self.endpoint.column}
+            if isinstance(self.endpoint, ColumnEndpoint)
+            else {"nodes", "aln_status"}
+        )
+        leak = next((name for name in columns if name in given), None)
+        if leak is not None:
+            raise ValueError(
+                f"clinical: `{leak}` is what the endpoint is made from, so a model that reads it "
+                "has nothing to predict; take it out"
+            )
         return self
 
 
@@ -261,26 +338,7 @@ def load_config(path: Path) -> StudyConfig:
         The file cannot be read, is no mapping, or has keys or values that do not fit; every such
         problem is in the message, an unknown key with its nearest known one.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"the study file cannot be read ({error.strerror}).",
-            "Give the path of a study.yaml.",
-            file=path,
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the study file is not valid YAML: {str(error).splitlines()[0]}.",
-            "Check indentation and quotes at the line it names.",
-            file=path,
-        ) from error
-    if not isinstance(raw, dict):
-        raise ConfigError(
-            "the study file holds no keys.",
-            "It needs at least `cohort:` and `endpoint:`.",
-            file=path,
-        )
+    raw = read_mapping(path)
     for key in ("cohort", "slides", "annotations", "out"):
         if isinstance(raw.get(key), str):
             raw[key] = _expand(raw[key], path)
@@ -291,11 +349,30 @@ def load_config(path: Path) -> StudyConfig:
     try:
         return StudyConfig.model_validate(raw)
     except ValidationError as error:
-        lines = [_sentence(item) for item in error.errors()]
+        lines = sentences(error, StudyConfig, unions=_UNIONS)
         raise ConfigError(
             "; ".join(lines) + ".",
             "`axilla schema` prints every key and its values.",
             file=path,
+        ) from error
+
+
+def parse_threshold(text: str) -> Threshold:
+    """A threshold as `study.yaml` writes it, from the command line.
+
+    Raises
+    ------
+    ConfigError
+        It is none.
+    """
+    adapter: TypeAdapter[Threshold] = TypeAdapter(Threshold)
+    try:
+        return adapter.validate_python(yaml.safe_load(text))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{text!r} is no threshold.",
+            "Give youden-validation, youden-per-cohort, a number between 0 and 1, "
+            "{sensitivity: 0.95} or {npv: 0.9}.",
         ) from error
 
 
@@ -309,48 +386,3 @@ def _expand(text: str, study: Path) -> Path:
         )
     expanded = Path(os.path.expandvars(text)).expanduser()
     return expanded if expanded.is_absolute() else (study.resolve().parent / expanded)
-
-
-_TAGS = {"random", "column", "folds", "ColumnEndpoint", "ColumnSplit"}
-
-
-def _sentence(item: Any) -> str:
-    """One pydantic error as a sentence with the key as the user wrote it."""
-    parts = [str(part) for part in item["loc"]]
-    shown = [
-        part
-        for index, part in enumerate(parts)
-        if not (index == 1 and parts[0] == "split" and part in _TAGS)
-        and not part.startswith(("literal[", "constrained", "function", "float"))
-        and part not in {"ColumnEndpoint", "SensitivityThreshold", "NpvThreshold"}
-    ]
-    key = ".".join(shown)
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(parts[-1], _known_keys(shown[:-1]), n=1, cutoff=0.4)
-        hint = f"; did you mean `{near[0]}`?" if near else ""
-        return f"unknown key `{key}`{hint}"
-    if item["type"] == "missing":
-        return f"`{key}` is missing"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    return f"`{key}`: {message}" if key else message
-
-
-def _known_keys(parents: list[str]) -> list[str]:
-    """Keys of the mapping at this place of the study file."""
-    if not parents:
-        return list(StudyConfig.model_fields)
-    models: dict[str, tuple[type[BaseModel], ...]] = {
-        "split": (RandomSplit, ColumnSplit, FoldSplit),
-        "patches": (Patches,),
-        "bags": (Bags,),
-        "encoder": (Encoder,),
-        "aggregator": (Aggregator,),
-        "clinical": (Clinical,),
-        "training": (Training,),
-        "restarts": (Restarts,),
-        "endpoint": (ColumnEndpoint,),
-        "published": (Published,),
-        "threshold": (SensitivityThreshold, NpvThreshold),
-    }
-    name = next((part for part in reversed(parents) if part in models), "")
-    return [field for model in models.get(name, ()) for field in model.model_fields]

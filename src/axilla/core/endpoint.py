@@ -68,7 +68,11 @@ def class_names(endpoint: NodeEndpoint | ColumnEndpoint) -> tuple[str, ...]:
 
 
 def node_stage(*, nodes: str | None, aln_status: str | None) -> Stage | Unclear:
-    """Stage from the count of positive nodes or, where there is no count, the written status."""
+    """Stage from the count of positive nodes or, where there is no count, the written status.
+
+    Where both are given they must not contradict each other.
+    """
+    written = _STATUS.get(re.sub(r"\s+", "", (aln_status or "").lower()))
     if nodes:
         count = parse_number(nodes)
         if count is None or count < 0 or count != int(count):
@@ -76,15 +80,18 @@ def node_stage(*, nodes: str | None, aln_status: str | None) -> Stage | Unclear:
                 f"`nodes` is {nodes!r}, which is no count of positive lymph nodes.",
                 "Write 0, 1, 2, ...",
             )
-        return "N0" if count == 0 else "N+(1-2)" if count <= 2 else "N+(>=3)"
-    if aln_status:
-        stage = _STATUS.get(re.sub(r"\s+", "", aln_status.lower()))
-        if stage is None:
+        stage: Stage = "N0" if count == 0 else "N+(1-2)" if count <= 2 else "N+(>=3)"
+        if written not in {None, stage, "N0" if stage == "N0" else "N(+)"}:
             return Unclear(
-                f"`aln_status` is {aln_status!r}, which is no node status.",
-                "Write N0, N+(1-2), N+(>2) or N+.",
+                f"`nodes` is {nodes!r}, but `aln_status` is {aln_status!r}.",
+                "Correct one of the two.",
             )
         return stage
+    if aln_status:
+        return written or Unclear(
+            f"`aln_status` is {aln_status!r}, which is no node status.",
+            "Write N0, N+(1-2), N+(>2) or N+.",
+        )
     return Unclear("the node status is missing.", "Fill in `nodes` (a count) or `aln_status`.")
 
 
@@ -104,7 +111,9 @@ def node_class(stage: Stage, endpoint: NodeEndpoint) -> int | Outside | Unclear:
 def column_class(cell: str, endpoint: ColumnEndpoint) -> int | Unclear:
     """Class index of a cell of the endpoint's column."""
     for index, name in enumerate((endpoint.negative, endpoint.positive)):
-        if cell.lower() == name.lower():
+        number = parse_number(cell)
+        # 1 and 1.0: a column of whole numbers with a gap is stored as fractions.
+        if cell.lower() == name.lower() or (number is not None and number == parse_number(name)):
             return index
     shown = repr(cell) if cell else "missing"
     return Unclear(

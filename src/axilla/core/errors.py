@@ -79,7 +79,7 @@ class StoreError(AxillaError, OSError):
     __str__ = AxillaError.__str__
 
 
-class InputProblems(AxillaError, ValueError):
+class InputProblems(AxillaError, ValueError):  # noqa: N818 - what it holds
     """Everything that `check` found, raised at once by whoever needs the inputs to be right."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:

@@ -31,6 +31,10 @@ class Reporter(Protocol):
         ...
 
 
+def _hear_nothing(_: Any) -> None:
+    pass
+
+
 class Silent:
     """Says nothing."""
 
@@ -40,10 +44,11 @@ class Silent:
 
     def epochs(
         self,
-        total: int,
-        title: str,
+        total: int,  # noqa: ARG002 - protocol
+        title: str,  # noqa: ARG002 - protocol
     ) -> AbstractContextManager[Callable[[Any], None]]:
-        return nullcontext(lambda epoch: None)
+        """Hear of each epoch."""
+        return nullcontext(_hear_nothing)
 
     def say(self, text: str) -> None:
         """Nothing."""

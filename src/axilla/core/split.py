@@ -137,7 +137,8 @@ def _check_training(cohort: Cohort, partition: Partition, config: StudyConfig) -
     """Training (and validation, where a threshold is chosen on it) must hold every class."""
     labels = cohort.labels()
     needed: Sequence[CohortName] = ["train"]
-    if partition.members("val") or config.threshold == "youden-validation":
+    share = 0.0 if isinstance(config.split, ColumnSplit) else config.split.validation
+    if partition.members("val") or share > 0 or config.needs_validation:
         needed = ["train", "val"]
     for name in needed:
         present = {labels[patient] for patient in partition.members(name)}

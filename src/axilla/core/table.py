@@ -1,10 +1,12 @@
-"""Reading the cohort table: every cell as text, so that `007` stays a name and nothing is guessed."""
+"""Reading the cohort table: every cell as text, so that `007` stays a name, nothing is guessed."""
 
 from __future__ import annotations
 
 import difflib
 import math
 import re
+import warnings
+import zipfile
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -25,7 +27,8 @@ def read_table(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Strings only; a missing cell is the empty string.
+        Strings only; a missing cell is the empty string. Empty rows are left out; the index still
+        counts them.
 
     Raises
     ------
@@ -47,21 +50,32 @@ def read_table(path: Path) -> pd.DataFrame:
         raise CohortError(
             f"the column `{twice[0]}` stands in it twice.", "Keep one of the two.", file=path
         )
+    frame = frame.map(
+        lambda cell: "" if str(cell).strip().lower() in MISSING else str(cell).strip()
+    )
+    frame = frame[(frame != "").any(axis=1)]
     if frame.empty:
         raise CohortError("the table has no rows.", "Give one row a patient.", file=path)
-    return frame.map(lambda cell: "" if str(cell).strip().lower() in MISSING else str(cell).strip())
+    return frame
 
 
 def _parse(path: Path) -> pd.DataFrame:
     kind = path.suffix.lower()
     try:
         if kind == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            return _parse_csv(path)
         if kind == ".xlsx":
             return pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
         if kind == ".parquet":
-            return pd.read_parquet(path)
-    except (ValueError, OSError, KeyError, pd.errors.ParserError) as error:
+            frame = pd.read_parquet(path)
+            return frame.reset_index(drop=frame.index.name is None)
+    except pd.errors.ParserWarning as error:
+        raise CohortError(
+            "its rows have more cells than its first row has column names.",
+            "Take out the commas at the ends of rows, or name every column.",
+            file=path,
+        ) from error
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         first = (str(error).splitlines() or ["unreadable"])[0]
         raise CohortError(
             f"the table cannot be read ({first}).",
@@ -73,6 +87,21 @@ def _parse(path: Path) -> pd.DataFrame:
         "Save it as .csv, .xlsx or .parquet.",
         file=path,
     )
+
+
+def _parse_csv(path: Path) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        # index_col=False: where every row ends with a comma too many, pandas would take the
+        # patients' ids for row names and shift all columns by one.
+        return pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            index_col=False,
+            skip_blank_lines=False,
+        )
 
 
 def _column_name(text: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+H_AND_E_MEAN = (0.70, 0.54, 0.69)
+H_AND_E_STD = (0.24, 0.28, 0.21)
+"""Of H&E patches in general (those usual for PatchCamelyon, rounded); no cohort's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,9 @@ class PatchEncoder(nn.Module):
             [n, D] float.
         """
         x = patches.to(self.mean.dtype).div(255)
-        if self.input_px is not None and x.shape[-1] != self.input_px:
-            size = (self.input_px, self.input_px)
+        side = self.input_px
+        if side is not None and x.shape[-2:] != (side, side):
+            size = (side, side)
             x = F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
         x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.body(x)  # [n, D] or [n, C, h', w']
@@ -117,6 +122,11 @@ class SmallCNN(nn.Module):
             nn.Linear(48 * 6 * 6, 512), nn.ReLU(), nn.Dropout(), nn.Linear(512, 512), nn.ReLU(),
             nn.Dropout(),
         )  # fmt: skip
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                # PyTorch's own start shrinks the signal at each ReLU; few steps are to be enough.
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, 3, h, w] -> [n, 512]."""
@@ -135,13 +145,17 @@ def _torchvision(name: str, **options: Any) -> Callable[[], nn.Module]:
     return build
 
 
+def _part(network: nn.Module, name: str) -> nn.Module:
+    return network.get_submodule(name)
+
+
 def _trim_sequential(network: nn.Module) -> nn.Module:
-    return nn.Sequential(network.features, network.avgpool)
+    return nn.Sequential(_part(network, "features"), _part(network, "avgpool"))
 
 
 def _trim_densenet(network: nn.Module) -> nn.Module:
     # torchvision applies the last ReLU in forward(), beside the classifier; the original lost it.
-    return nn.Sequential(network.features, nn.ReLU(), nn.AdaptiveAvgPool2d((7, 7)))
+    return nn.Sequential(_part(network, "features"), nn.ReLU(), nn.AdaptiveAvgPool2d((7, 7)))
 
 
 def _trim_fc(network: nn.Module) -> nn.Module:
@@ -152,8 +166,9 @@ def _trim_fc(network: nn.Module) -> nn.Module:
 def _trim_inception(network: nn.Module) -> nn.Module:
     network.fc = nn.Identity()
     network.dropout = nn.Identity()
-    network.AuxLogits = None
-    network.aux_logits = False
+    # In training mode torchvision would return the auxiliary classifier's logits as well.
+    setattr(network, "AuxLogits", None)  # noqa: B010
+    setattr(network, "aux_logits", False)  # noqa: B010
     return network
 
 
@@ -182,11 +197,21 @@ _SPECS: Mapping[str, EncoderSpec] = {
             _trim_inception, ("fc.", "AuxLogits."),
         ),
         EncoderSpec(
-            "small_cnn", None, 512, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5),
+            "small_cnn", None, 512, H_AND_E_MEAN, H_AND_E_STD,
             SmallCNN, lambda network: network, (),
         ),
     )
 }  # fmt: skip
+
+
+_UNLOADABLE = (
+    OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError,
+    HTTPException, SafetensorError, UnpicklingError,
+)  # fmt: skip
+"""What a download, and torch for a file that is no state dict, may raise."""
+
+# torchvision's own checkpoints of DenseNet have older names: `denselayer1.norm.1.weight`.
+_OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..+)")
 
 
 def encoder_spec(name: str) -> EncoderSpec:
@@ -236,18 +261,29 @@ def _imagenet_state(spec: EncoderSpec) -> dict[str, Tensor]:
             "Set encoder.weights: none and encoder.trainable: true, or give a file.",
         )
     weights = torchvision.models.get_model_weights(spec.name)["IMAGENET1K_V1"]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / str(weights.url).rsplit("/", 1)[-1]
     try:
         state: dict[str, Tensor] = weights.get_state_dict(
             progress=False, check_hash=True, weights_only=True
         )
-    except (URLError, OSError, RuntimeError) as error:
+    except _UNLOADABLE as error:
+        if cached.is_file():
+            raise WeightsError(
+                f"the ImageNet weights of {spec.name} in the cache are damaged ({_first(error)}).",
+                "Delete the file; it is then downloaded again.",
+                file=cached,
+            ) from error
         raise WeightsError(
             f"the ImageNet weights of {spec.name} are not on this machine and could not be "
-            f"downloaded ({(str(error).splitlines() or ['no network'])[0]}).",
+            f"downloaded ({_first(error)}).",
             "Either connect this machine to the network once, or fetch the file elsewhere and set "
-            f"encoder.weights to its path ({Path(str(weights.url)).name}).",
+            f"encoder.weights to its path ({cached.name}).",
         ) from error
     return state
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _file_state(path: Path) -> dict[str, Tensor]:
@@ -262,9 +298,9 @@ def _file_state(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         # weights_only: a pickle that holds anything but tensors is refused, never run.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:
+    except _UNLOADABLE as error:
         raise WeightsError(
-            f"the weights cannot be read safely ({(str(error).splitlines() or ['damaged'])[0]}).",
+            f"the weights cannot be read safely ({_first(error)}).",
             "Save them as .safetensors, or as a plain state dict.",
             file=path,
         ) from error
@@ -279,11 +315,12 @@ def _load(
     network: nn.Module, state: Mapping[str, Tensor], spec: EncoderSpec, *, source: str
 ) -> None:
     wanted = network.state_dict()
+    state = {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state.items()}
     known = {name: tensor for name, tensor in state.items() if name in wanted}
     absent = [n for n in wanted if n not in known and not n.startswith(spec.ignored or "\0")]
     absent = [n for n in absent if not n.endswith("num_batches_tracked")]
     strange = [n for n in state if n not in wanted]
-    wrong = [n for n, t in known.items() if t.shape != wanted[n].shape and n in wanted]
+    wrong = [n for n, t in known.items() if t.shape != wanted[n].shape]
     wrong = [n for n in wrong if not n.startswith(spec.ignored or "\0")]
     for names, what in ((absent, "lack"), (strange, "have unknown"), (wrong, "misshape")):
         if names:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from axilla.core.errors import WeightsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,6 +32,11 @@ def extract_features(
     ndarray
         float16 [total n, D].
 
+    Raises
+    ------
+    WeightsError
+        The weights give features that float16 cannot hold.
+
     Notes
     -----
     Evaluation mode: a patch's feature does not depend on its companions, as it did in the
@@ -40,7 +47,13 @@ def extract_features(
     with torch.inference_mode():
         for batch in batches:
             pixels = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2)  # [n, 3, h, w]
-            parts.append(encoder(pixels).to(torch.float16).cpu().numpy())
+            found = encoder(pixels).to(torch.float16).cpu().numpy()
+            if not np.isfinite(found).all():
+                raise WeightsError(
+                    f"encoder {encoder.name} gives features that are no numbers or too large.",
+                    "Check the file of weights that encoder.weights names.",
+                )
+            parts.append(found)
     if not parts:
         return np.zeros((0, encoder.features), np.float16)
     return np.concatenate(parts)

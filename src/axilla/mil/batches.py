@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from axilla.core.errors import CohortError
 
 BagDrawer = Callable[[int, np.random.Generator], Sequence[NDArray[np.int64]]]
 """From a slide's number of patches and a generator to the indices of each bag."""
@@ -66,21 +68,60 @@ def make_bags(
         At most so many bags of a patient, chosen at random.
     weight_by
         patient: a patient's bags share the weight 1, scaled so that the mean weight of a bag is 1.
+
+    Raises
+    ------
+    CohortError
+        A patient has no bag: nobody vanishes silently.
     """
-    chosen: list[tuple[PatientInstances, str, NDArray[np.int64], float]] = []
-    for patient in patients:
-        drawn = [
-            (slide, indices)
+    drawn = draw_bags_of(patients, slides=slides, draw=draw, rng=rng)
+    return choose_bags(drawn, rng=rng, per_patient=per_patient, weight_by=weight_by)
+
+
+def draw_bags_of(
+    patients: Sequence[PatientInstances],
+    *,
+    slides: Mapping[str, NDArray[np.generic]],
+    draw: BagDrawer,
+    rng: np.random.Generator,
+) -> list[list[BagOfSlide]]:
+    """All bags of each patient; see `make_bags`."""
+    drawn = [
+        [
+            BagOfSlide(patient=patient, slide_id=slide, indices=indices, weight=1.0)
             for slide in patient.slides
             for indices in draw(len(slides[slide]), rng)
         ]
-        if per_patient is not None and len(drawn) > per_patient:
-            keep = sorted(rng.choice(len(drawn), per_patient, replace=False))
-            drawn = [drawn[i] for i in keep]
-        weight = 1.0 / len(drawn) if weight_by == "patient" and drawn else 1.0
-        chosen.extend((patient, slide, indices, weight) for slide, indices in drawn)
-    mean = sum(weight for *_, weight in chosen) / len(chosen) if chosen else 1.0
-    return [BagOfSlide(patient=p, slide_id=s, indices=i, weight=w / mean) for p, s, i, w in chosen]
+        for patient in patients
+    ]
+    for patient, bags in zip(patients, drawn, strict=True):
+        if not bags:
+            raise CohortError(
+                "no patch of the slides was kept, so there is nothing to look at.",
+                "Check slide and annotation, or run with --exclude-failed.",
+                patient=patient.patient_id,
+            )
+    return drawn
+
+
+def choose_bags(
+    drawn: Sequence[Sequence[BagOfSlide]],
+    *,
+    rng: np.random.Generator,
+    per_patient: int | None = None,
+    weight_by: str = "bag",
+) -> list[BagOfSlide]:
+    """At most `per_patient` of each patient's bags, and their weights; see `make_bags`."""
+    chosen: list[tuple[BagOfSlide, float]] = []
+    for bags in drawn:
+        kept = bags
+        if per_patient is not None and len(bags) > per_patient:
+            keep = sorted(rng.choice(len(bags), per_patient, replace=False))
+            kept = [bags[i] for i in keep]
+        weight = 1.0 / len(kept) if weight_by == "patient" else 1.0
+        chosen.extend((bag, weight) for bag in kept)
+    mean = sum(weight for _, weight in chosen) / len(chosen) if chosen else 1.0
+    return [replace(bag, weight=weight / mean) for bag, weight in chosen]
 
 
 def batches(

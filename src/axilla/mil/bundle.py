@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from axilla.core.config import Aggregator
+from axilla.core.errors import AxillaError, StoreError
 from axilla.core.store import StoredModel
 from axilla.mil.clinical import LogisticModel, Preprocessor
 from axilla.mil.model import DLCNB
@@ -60,7 +61,28 @@ def to_stored(bundle: Bundle) -> StoredModel:
 def from_stored(
     stored: StoredModel, *, make_encoder: Callable[[Mapping[str, Any]], nn.Module]
 ) -> Bundle:
-    """The bundle as it was; `make_encoder` builds the encoder that the record describes."""
+    """The bundle as it was; `make_encoder` builds the encoder that the record describes.
+
+    Raises
+    ------
+    StoreError
+        Record and weights do not make a model: the file was changed, or comes from elsewhere.
+    """
+    try:
+        return _from_stored(stored, make_encoder=make_encoder)
+    except AxillaError:
+        raise
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise StoreError(
+            f"the record of the model does not describe its weights "
+            f"({(str(error).splitlines() or [type(error).__name__])[0]}).",
+            "Get the model's folder again as it was written, or train it again.",
+        ) from error
+
+
+def _from_stored(
+    stored: StoredModel, *, make_encoder: Callable[[Mapping[str, Any]], nn.Module]
+) -> Bundle:
     record = stored.record
     classes = tuple(str(name) for name in record["classes"])
     method = str(record["method"])

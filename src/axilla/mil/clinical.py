@@ -116,14 +116,14 @@ def fit_preprocessor(patients: Sequence[Patient], *, config: Clinical) -> Prepro
     means, sds = [], []
     for column in config.numeric:
         values = np.array([float(v) for p in patients if (v := p.clinical[column]) is not None])
-        sd = float(values.std()) if len(values) else 0.0
-        if sd == 0.0:
+        # Not `std() == 0`: of equal numbers it may be a rounding error, by which all is divided.
+        if not len(values) or np.ptp(values) == 0:
             raise CohortError(
                 f"`{column}` does not vary among the training patients.",
                 "Take it out of clinical.numeric.",
             )
         means.append(float(values.mean()))
-        sds.append(sd)
+        sds.append(float(values.std()))
     categories, modes = [], []
     for column in config.categorical:
         seen = [str(v) for p in patients if (v := p.clinical[column]) is not None]

@@ -94,9 +94,9 @@ class DLCNB(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.clinical = clinical
-        self.project = nn.Sequential(
-            nn.Linear(features, config.width), nn.Dropout(config.dropout), nn.ReLU()
-        )
+        first = nn.Linear(features, config.width)
+        self.dtype = first.weight.dtype
+        self.project = nn.Sequential(first, nn.Dropout(config.dropout), nn.ReLU())
         self.pool = AttentionPool(config)
         self.classifier = nn.Sequential(
             nn.Linear(config.width + CLINICAL_COPIES * clinical, 64),
@@ -120,7 +120,7 @@ class DLCNB(nn.Module):
             [B, C], needed by DL-CNB+C.
         """
         f = instances if self.encoder is None else self.encoder(instances)  # [S, D]
-        h = self.project(f.to(self.project[0].weight.dtype))  # [S, width]
+        h = self.project(f.to(self.dtype))  # [S, width]
         padded = pad_sequence(list(h.split(lengths)), batch_first=True)  # [B, N, width]
         steps = torch.arange(padded.shape[1], device=h.device)
         mask = steps[None, :] < torch.tensor(lengths, device=h.device)[:, None]  # [B, N]

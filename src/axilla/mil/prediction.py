@@ -30,8 +30,13 @@ def predict_patients(
 ) -> dict[str, NDArray[np.float64]]:
     """Probability of each class a patient, float64 [K] (paper, section 2.2, step 4).
 
-    Bags are drawn from a generator of `seed` and the slide alone, so that a patient's score does
-    not depend on who else is predicted.
+    Bags are drawn from a generator of `seed` and the patient's id alone, so that a patient's score
+    does not depend on who else is predicted.
+
+    Raises
+    ------
+    CohortError
+        A patient has no patches.
     """
     sums: dict[str, list[NDArray[np.float64]]] = {p.patient_id: [] for p in patients}
     bags = fixed_bags(patients, slides=slides, draw=draw, seed=seed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,21 @@ from lightning_fabric import Fabric
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from axilla.mil.batches import BagDrawer, Batch, PatientInstances, augment, batches, make_bags
+from axilla.core.errors import ConfigError
+from axilla.mil.batches import (
+    BagDrawer,
+    BagOfSlide,
+    Batch,
+    PatientInstances,
+    augment,
+    batches,
+    choose_bags,
+    draw_bags_of,
+)
 from axilla.mil.prediction import predict_patients
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,9 +71,16 @@ class TrainingData:
 def make_fabric(config: Training) -> Fabric:
     """Device and precision; one device for now."""
     # Fabric says its precision at every call; what went wrong is still heard.
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    precision = "bf16-mixed" if config.precision == "bfloat16" else "32-true"
-    return Fabric(accelerator="auto", devices=1, precision=precision)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    return Fabric(
+        accelerator="auto",
+        devices=1,
+        precision="bf16-mixed" if config.precision == "bfloat16" else "32-true",
+    )
+
+
+def _tell_nobody(_: Epoch) -> None:
+    pass
 
 
 def train(
@@ -72,54 +90,87 @@ def train(
     config: Training,
     bags: Bags,
     seed: int,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[Epoch], None] = _tell_nobody,
 ) -> tuple[DLCNB, History]:
     """Train a model and return it with the weights of its best epoch, in evaluation mode.
 
     Adam, weight decay, cosine annealing with warm restarts, cross-entropy over bags; the best
     epoch is the one with the highest AUC over validation patients (the lower loss where equal),
     the last epoch where there is no validation cohort (paper, section 2.2; DESIGN, Training).
+
+    Raises
+    ------
+    ConfigError
+        The training diverged.
+    CohortError
+        A patient has no patches.
     """
     fabric = make_fabric(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = make_model()
         optimizer = torch.optim.Adam(
-            module.parameters(), lr=config.lr, weight_decay=config.weight_decay
+            module.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         model, optimizer = fabric.setup(module, optimizer)
         schedule = _schedule(optimizer, config)
-        rng = np.random.default_rng(seed)
-        generator = torch.Generator().manual_seed(seed)
-        size = config.batch_size or (32 if module.encoder is None else 1)
+        feed = _Feed(data, config=config, bags=bags, seed=seed, learns=module.encoder is not None)
         epochs: list[Epoch] = []
-        best_rank, best_state, best_epoch = (-np.inf, -np.inf), module.state_dict(), 0
-        train_bags = None
+        best: Epoch | None = None
+        best_state: dict[str, Tensor] = {}
         for number in range(config.epochs):
-            if train_bags is None or bags.redraw:
-                train_bags = make_bags(
-                    data.train, slides=data.slides, draw=data.draw, rng=rng,
-                    per_patient=bags.per_epoch, weight_by=config.weight_by,
-                )  # fmt: skip
-            order = rng.permutation(len(train_bags))
             lr = float(optimizer.param_groups[0]["lr"])
-            loss = _train_epoch(
-                fabric, model, optimizer,
-                batches([train_bags[i] for i in order], slides=data.slides, size=size),
-                generator if config.augment and module.encoder is not None else None,
-            )  # fmt: skip
+            loss = _train_epoch(fabric, model, optimizer, feed.epoch())
+            if not math.isfinite(loss):
+                raise ConfigError(
+                    f"the training diverged in epoch {number + 1}: its loss is no number.",
+                    "Set a lower training.lr.",
+                )
             if schedule is not None:
                 schedule.step()
             val_loss, val_auc = _validate(module, data, seed=seed, device=str(fabric.device))
             epoch = Epoch(number, lr, loss, val_loss, val_auc)
             epochs.append(epoch)
             on_epoch(epoch)
-            rank = _rank(epoch)
-            if rank > best_rank:
-                best_rank, best_epoch = rank, number
-                best_state = copy.deepcopy(module.state_dict())
+            if best is None or _rank(epoch) > _rank(best):
+                best, best_state = epoch, copy.deepcopy(module.state_dict())
         module.load_state_dict(best_state)
-    return module.cpu().eval(), History(epochs=tuple(epochs), best=best_epoch)
+    return module.cpu().eval(), History(epochs=tuple(epochs), best=best.epoch if best else 0)
+
+
+class _Feed:
+    """The batches of each epoch, in an order and of bags that one seed decides."""
+
+    def __init__(
+        self, data: TrainingData, *, config: Training, bags: Bags, seed: int, learns: bool
+    ) -> None:
+        self.data = data
+        self.config = config
+        self.bags = bags
+        self.size = config.batch_size or (1 if learns else 32)
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.augments = config.augment and learns
+        self.drawn: list[list[BagOfSlide]] | None = None
+
+    def epoch(self) -> Iterator[Batch]:
+        """Batches of the next epoch; drawn anew where the study says so."""
+        data = self.data
+        if self.drawn is None or self.bags.redraw:
+            self.drawn = draw_bags_of(data.train, slides=data.slides, draw=data.draw, rng=self.rng)
+        bags = choose_bags(
+            self.drawn,
+            rng=self.rng,
+            per_patient=self.bags.per_epoch,
+            weight_by=self.config.weight_by,
+        )
+        order = self.rng.permutation(len(bags))
+        for batch in batches([bags[i] for i in order], slides=data.slides, size=self.size):
+            if self.augments:
+                instances = augment(batch.instances, generator=self.generator)
+                yield replace(batch, instances=instances)
+            else:
+                yield batch
 
 
 def _schedule(
@@ -145,25 +196,21 @@ def _train_epoch(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     stream: Iterable[Batch],
-    generator: torch.Generator | None,
 ) -> float:
     """One pass over the bags; the mean loss, weighted as the loss is."""
     model.train()
-    total, weight = 0.0, 0.0
-    for cpu_batch in stream:
-        instances = cpu_batch.instances
-        if generator is not None:
-            instances = augment(instances, generator=generator)
-        batch = fabric.to_device(cpu_batch.labels), fabric.to_device(cpu_batch.weights)
-        clinical = None if cpu_batch.clinical is None else fabric.to_device(cpu_batch.clinical)
-        output = model(fabric.to_device(instances), cpu_batch.lengths, clinical)
-        loss = _weighted_loss(output.logits, *batch)
+    total, count = 0.0, 0
+    for batch in stream:
+        clinical = None if batch.clinical is None else fabric.to_device(batch.clinical)
+        output = model(fabric.to_device(batch.instances), batch.lengths, clinical)
+        labels, weights = fabric.to_device(batch.labels), fabric.to_device(batch.weights)
+        loss = _weighted_loss(output.logits, labels, weights)
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
-        total += float(loss.detach()) * len(cpu_batch.lengths)
-        weight += len(cpu_batch.lengths)
-    return total / weight
+        total += float(loss.detach()) * len(batch.lengths)
+        count += len(batch.lengths)
+    return total / count
 
 
 def _weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

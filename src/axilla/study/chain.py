@@ -85,9 +85,7 @@ def run(
     tiles: Tiles | None = None
     slide_keys: dict[str, str] = {}
     if config.uses_slides:
-        tiles = tile_slides(
-            cohort, config=config, exclude_failed=exclude_failed, reporter=reporter
-        )
+        tiles = tile_slides(cohort, config=config, exclude_failed=exclude_failed, reporter=reporter)
         cohort = tiles.cohort
         if wanted("embed"):
             slide_keys = embed_slides(tiles, config=config, reporter=reporter)
@@ -165,10 +163,7 @@ def _write_people(cohort: Cohort, partitions: tuple[Partition, ...], layout: Lay
         ]
     )
     gone = pd.DataFrame(
-        [
-            {"patient_id": e.patient_id, "step": e.step, "reason": e.reason}
-            for e in cohort.excluded
-        ],
+        [{"patient_id": e.patient_id, "step": e.step, "reason": e.reason} for e in cohort.excluded],
         columns=["patient_id", "step", "reason"],
     )
     for frame, path in ((split, layout.split), (gone, layout.exclusions)):

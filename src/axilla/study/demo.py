@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,7 +14,7 @@ from axilla.core.config import load_config
 from axilla.core.progress import Reporter
 from axilla.study.chain import StudyResult, run
 
-DEMO = {
+DEMO: dict[str, Any] = {
     "name": "Demo on a generated cohort",
     "cohort": "cohort/cohort.csv",
     "slides": "cohort/slides",
@@ -22,13 +23,13 @@ DEMO = {
     "endpoint": "n0-vs-npos",
     "patches": {"size": 64},
     "bags": {"size": 20, "redraw": True, "per_epoch": 1},
-    "encoder": {"name": "small_cnn", "weights": "none", "trainable": True},
+    "encoder": {"name": "small_cnn", "weights": "none", "trainable": True, "input_px": 32},
     "aggregator": {"dropout": 0.25},
-    "training": {
-        "epochs": 30, "lr": 5.0e-4, "restarts": None, "batch_size": 4, "augment": True,
-        "precision": "bfloat16",
-    },
     "out": "out",
+}
+TRAINING: dict[str, Any] = {
+    "epochs": 60, "lr": 5.0e-4, "restarts": None, "batch_size": 1, "augment": True,
+    "precision": "bfloat16",
 }  # fmt: skip
 
 
@@ -55,11 +56,7 @@ def run_demo(out: Path, *, patients: int, seed: int, reporter: Reporter) -> Stud
     """Generate the cohort, write its study.yaml and run it; a done demo is not run again."""
     out.mkdir(parents=True, exist_ok=True)
     generate(out / "cohort", patients=patients, seed=seed, reporter=reporter)
-    settings = {
-        **DEMO,
-        "split": {"seed": seed},
-        "training": {**dict(DEMO["training"]), "seed": seed},  # type: ignore[call-overload]
-    }
+    settings = {**DEMO, "split": {"seed": seed}, "training": {**TRAINING, "seed": seed}}
     study = out / "study.yaml"
     store.write_text(study, yaml.safe_dump(settings, sort_keys=False))
     return run(load_config(study), reporter=reporter)

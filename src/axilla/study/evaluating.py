@@ -58,9 +58,7 @@ def evaluate_predictions(
     StatisticsError
         The predictions contradict themselves or the threshold cannot be chosen.
     """
-    metrics = evaluate(
-        predictions, endpoint=endpoint, threshold_rule=rule, thresholds=thresholds
-    )
+    metrics = evaluate(predictions, endpoint=endpoint, threshold_rule=rule, thresholds=thresholds)
     layout = Layout(out)
     store.write_json(layout.metrics, metrics)
     binary = "score" in predictions.columns
@@ -187,9 +185,7 @@ def _binary_figures(
         rows = pooled.loc[method]
         shown = METHOD_TITLES.get(str(method), str(method))
         curves[shown] = roc_curve(rows["label"], rows["score"])
-        areas[shown] = Estimate(
-            entry["auc"]["value"], entry["auc"]["low"], entry["auc"]["high"]
-        )
+        areas[shown] = Estimate(entry["auc"]["value"], entry["auc"]["low"], entry["auc"]["high"])
     files: list[Path] = []
     if curves:
         figure = Figure(figsize=(4.6, 4.6), layout="constrained")
@@ -224,9 +220,7 @@ def _multiclass_figures(cohort: str, metrics: Mapping[str, Any], folder: Path) -
         if entry is None:
             continue
         figure = Figure(figsize=(4.2, 3.8), layout="constrained")
-        draw_confusion(
-            figure.subplots(), entry["confusion_matrix"], classes=entry["classes"]
-        )
+        draw_confusion(figure.subplots(), entry["confusion_matrix"], classes=entry["classes"])
         title = COHORT_TITLES.get(cohort, cohort).lower()
         figure.suptitle(f"{METHOD_TITLES.get(method, method)}, {title} cohort")
         files += write_figure(folder / f"confusion_{method}_{cohort}", figure)

@@ -127,9 +127,7 @@ def _heatmap(
     for axes, image in zip(panels, slide.images, strict=True):
         own = {region.index for region in regions if region.image == image}
         here = np.isin(grid.region, list(own))
-        with open_slide(
-            image, slide_id=slide.slide_id, patient_id=slide.patient_id
-        ) as reader:
+        with open_slide(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
             thumbnail, level0_per_px = reader.thumbnail(THUMBNAIL_PX)
         draw_heatmap(
             axes,
@@ -164,7 +162,7 @@ def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figur
     # A slide with few patches shows each once: the rows share none.
     count = min(GALLERY, max(1, len(order) // 2))
     rows = [order[:count], order[::-1][:count]] if len(order) > 1 else [order]
-    figure = Figure(figsize=(1.1 * GALLERY, 1.55 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(1.1 * GALLERY, 1.55 * len(rows)))
     draw_gallery(
         figure,
         [[pixels[i] for i in row] for row in rows],

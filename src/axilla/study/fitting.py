@@ -76,7 +76,7 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
     """Train what is not trained yet; the key of each (method, partition)."""
     layout = Layout(fitting.config.out)
     wanted = [(m, p) for m in fitting.config.methods for p in fitting.partitions]
-    keys = {(m, p.name): fitting.key(m, p) for m, p in wanted}
+    keys: dict[tuple[str, str], str] = {(m, p.name): fitting.key(m, p) for m, p in wanted}
     todo = [
         (method, partition)
         for method, partition in wanted
@@ -148,7 +148,7 @@ def locked_thresholds(fitting: Fitting) -> dict[str, float]:
     """Thresholds as the bundles hold them, by method; folds choose their own."""
     if len(fitting.partitions) > 1:
         return {}
-    found = {}
+    found: dict[str, float] = {}
     for method in fitting.config.methods:
         folder = Layout(fitting.config.out).model(method, fitting.partitions[0].name)
         value = store.read_model(folder).record["threshold"]["value"]
@@ -166,9 +166,7 @@ def _train_one(
     history = None
     if method == "clinical":
         logistic = fit_logistic(train_patients, classes=classes, config=config.clinical)
-        bundle = Bundle(
-            method=method, classes=fitting.cohort.classes, record={}, logistic=logistic
-        )
+        bundle = Bundle(method=method, classes=fitting.cohort.classes, record={}, logistic=logistic)
     else:
         preprocessor = (
             fit_preprocessor(train_patients, config=config.clinical) if "+c" in method else None
@@ -302,5 +300,3 @@ def _write_history(folder: Path, history: History) -> None:
     buffer = io.StringIO()
     pd.DataFrame([asdict(epoch) for epoch in history.epochs]).to_csv(buffer, index=False)
     store.write_text(folder / "history.csv", buffer.getvalue())
-
-

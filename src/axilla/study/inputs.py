@@ -57,9 +57,7 @@ def check_inputs(config: StudyConfig, *, reporter: Reporter) -> CheckResult:
     return CheckResult(cohort=cohort, problems=tuple(problems))
 
 
-def usable_cohort(
-    config: StudyConfig, *, exclude_failed: bool, reporter: Reporter
-) -> Cohort:
+def usable_cohort(config: StudyConfig, *, exclude_failed: bool, reporter: Reporter) -> Cohort:
     """The cohort to study.
 
     Raises
@@ -110,9 +108,7 @@ def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
         regions = find_regions(slide, mode=config.regions)
         problems: list[Problem] = []
         for image in slide.images:
-            with open_slide(
-                image, slide_id=slide.slide_id, patient_id=slide.patient_id
-            ) as reader:
+            with open_slide(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
                 drawn = tuple(r for r in regions if r.image == image)
                 found = check_regions(
                     drawn,

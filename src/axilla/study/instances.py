@@ -31,9 +31,7 @@ class SlideArrays(Mapping[str, NDArray[np.generic]]):
     training has ended.
     """
 
-    def __init__(
-        self, slide_ids: list[str], load: Callable[[str], NDArray[np.generic]]
-    ) -> None:
+    def __init__(self, slide_ids: list[str], load: Callable[[str], NDArray[np.generic]]) -> None:
         self._ids = slide_ids
         self._load = load
         self._held: dict[str, NDArray[np.generic]] = {}
@@ -85,7 +83,9 @@ def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> di
     layout = Layout(config.out)
     encoder = build_encoder(config.encoder, seed=config.training.seed)
     keys = {
-        slide: store.digest("embed", key, config.encoder.name, encoder.input_px, encoder.weights_digest)
+        slide: store.digest(
+            "embed", key, config.encoder.name, encoder.input_px, encoder.weights_digest
+        )
         for slide, key in tiles.keys.items()
     }
     paths = {s: layout.features(config.encoder.name, s) for s in keys}

@@ -95,15 +95,11 @@ def _flow(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
     left = cohort.enrolled - gone("endpoint")
     steps = [FlowStep(title="Patients in the table", patients=cohort.enrolled)]
     steps.append(
-        FlowStep(
-            title="Part of the endpoint", patients=left, excluded=reasons("endpoint")
-        )
+        FlowStep(title="Part of the endpoint", patients=left, excluded=reasons("endpoint"))
     )
     if gone("check"):
         left -= gone("check")
-        steps.append(
-            FlowStep(title="Inputs in order", patients=left, excluded=reasons("check"))
-        )
+        steps.append(FlowStep(title="Inputs in order", patients=left, excluded=reasons("check")))
     if tiles is not None:
         left -= gone("tile")
         steps.append(
@@ -120,7 +116,11 @@ def _flow(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
         folds = len({p.fold for p in fitting.partitions})
         repeats = len({p.repeat for p in fitting.partitions})
         branches = (
-            (f"{folds}-fold cross-validation, {repeats} repeats", left, _mix(cohort.patients, fitting)),
+            (
+                f"{folds}-fold cross-validation, {repeats} repeats",
+                left,
+                _mix(cohort.patients, fitting),
+            ),
         )
     else:
         partition = fitting.partitions[0]
@@ -164,19 +164,19 @@ def _tables(layout: Layout, fitting: Fitting) -> tuple[Table, ...]:
 
 _TABLE_NOTES = {
     "table1": (
-        "Training includes validation. Mean ± SD, or n (%). Mann-Whitney U test, or chi-square "
-        "test without continuity correction.",
+        "Training includes validation.",
+        "Mean ± SD with Mann-Whitney U test; n (%) with chi-square test, not corrected.",
     ),
     "table2": (
-        "AUC: binomial exact interval (metrics.json holds DeLong's too). ACC, SENS, SPEC: "
-        "Clopper-Pearson. PPV, NPV: logit interval.",
+        "AUC: binomial exact interval (metrics.json holds DeLong's too).",
+        "ACC, SENS, SPEC: Clopper-Pearson interval. PPV, NPV: logit interval.",
     ),
 }
 _FOLD_NOTES = {
     "table1": ("Mean ± SD, or n (%). Mann-Whitney U test, or chi-square test.",),
     "table2": (
-        "Pooled over folds: each patient's score is the mean over the repeats in which the patient "
-        "was in that cohort. Averaging repeats is an ensemble; the figures by fold stand below.",
+        "Pooled over folds: a patient's score is the mean over the repeats, which is an ensemble.",
+        "The mean over single folds stands in the summary.",
     ),
 }
 
@@ -289,17 +289,14 @@ def _published(fitting: Fitting, metrics: Mapping[str, Any]) -> Table | None:
         columns=("Source", "Method", "Cohort", "Figure", "Published", "Ours"),
         rows=tuple(rows),
         notes=(
-            ("Ours: mean ± standard error over the folds of all repeats, of the folds' test "
-             "patients.",)
+            "Ours: mean ± standard error over the test patients of all folds."
             if folds
-            else ("Ours with the 95% confidence interval.",)
+            else "Ours with the 95% confidence interval.",
         ),
-    )  # fmt: skip
+    )
 
 
-def _ours(
-    name: str, entry: Mapping[str, Any] | None, folds: Mapping[str, Any] | None
-) -> str:
+def _ours(name: str, entry: Mapping[str, Any] | None, folds: Mapping[str, Any] | None) -> str:
     if folds is not None:
         figure = folds[name]
         if figure["mean"] is None or figure["se"] is None:

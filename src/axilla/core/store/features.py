@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
+"""What h5py raises for a file that is not whole."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Feature vectors of one slide.
@@ -37,7 +41,7 @@ def write_features(path: Path, value: Features, *, key: str) -> None:
     """Write the features of one slide; the same input gives the same bytes."""
     with (
         atomic_path(path) as temporary,
-        h5py.File(temporary, "w", libver="latest", track_order=False) as file,
+        h5py.File(temporary, "w", track_order=False) as file,
     ):
         # No creation times: a run that was killed and started again writes byte-equal files.
         file.create_dataset("features", data=value.features, track_times=False)
@@ -59,7 +63,7 @@ def read_features_key(path: Path) -> str | None:
             if int(file.attrs.get("schema_version", 0)) != SCHEMA_VERSION:
                 return None
             return str(file.attrs["config_hash"])
-    except (OSError, KeyError):
+    except _UNREADABLE:
         return None
 
 
@@ -69,12 +73,14 @@ def read_features(path: Path) -> Features:
     Raises
     ------
     StoreError
-        The file is missing or damaged.
+        The file is missing, damaged or of another schema.
     """
     try:
         with h5py.File(path, "r") as file:
+            if int(file.attrs["schema_version"]) != SCHEMA_VERSION:
+                raise ValueError("another schema")
             mpp = float(file.attrs["mpp"])
-            return Features(
+            value = Features(
                 features=file["features"][()],
                 coords=file["coords"][()],
                 encoder=str(file.attrs["encoder"]),
@@ -82,7 +88,12 @@ def read_features(path: Path) -> Features:
                 patch_size=int(file.attrs["patch_size"]),
                 mpp=None if np.isnan(mpp) else mpp,
             )
-    except (OSError, KeyError) as error:
+        if value.features.ndim != 2 or value.coords.shape != (len(value.features), 2):
+            raise ValueError("features and coordinates do not match")
+    except _UNREADABLE as error:
         raise StoreError(
-            "the features are missing or damaged.", "Run `axilla embed study.yaml`.", file=path
+            "the features are missing, damaged or of another version.",
+            "Delete the file and run `axilla embed study.yaml`.",
+            file=path,
         ) from error
+    return value

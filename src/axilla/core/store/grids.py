@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _META = b"axilla"
+_UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, TypeError)
+"""What pyarrow raises for a file that is not whole, and we for one that is not ours."""
 
 
 def write_grid(path: Path, grid: PatchGrid, *, key: str) -> None:
@@ -48,9 +50,9 @@ def read_grid_key(path: Path) -> str | None:
         return None
     try:
         meta = _meta(pq.read_schema(path))
-    except (pa.ArrowInvalid, OSError, ValueError):
+    except _UNREADABLE:
         return None
-    return str(meta["key"]) if meta.get("schema") == SCHEMA_VERSION else None
+    return str(meta.get("key")) if meta.get("schema") == SCHEMA_VERSION else None
 
 
 def read_grid(path: Path) -> PatchGrid:
@@ -59,17 +61,23 @@ def read_grid(path: Path) -> PatchGrid:
     Raises
     ------
     StoreError
-        The file is missing or damaged.
+        The file is missing, damaged or of another schema.
     """
     try:
         table = pq.read_table(path)
         meta = _meta(table.schema)
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        if meta["schema"] != SCHEMA_VERSION:
+            raise ValueError("another schema")
+        return _grid(table, meta)
+    except _UNREADABLE as error:
         raise StoreError(
-            "the table of patches is missing or damaged.",
-            "Run `axilla tile study.yaml`.",
+            "the table of patches is missing, damaged or of another version.",
+            "Delete the file and run `axilla tile study.yaml`.",
             file=path,
         ) from error
+
+
+def _grid(table: pa.Table, meta: dict[str, Any]) -> PatchGrid:
     x, y = (table.column(name).to_numpy() for name in ("x", "y"))
     return PatchGrid(
         slide_id=str(meta["slide_id"]),
@@ -82,6 +90,6 @@ def read_grid(path: Path) -> PatchGrid:
     )
 
 
-def _meta(schema: pa.Schema) -> dict[str, int | float | str | None]:
+def _meta(schema: pa.Schema) -> dict[str, Any]:
     value = json.loads((schema.metadata or {}).get(_META, b"{}"))
     return dict(value)

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from axilla.core.errors import StoreError
-from axilla.core.store.atomic import atomic_path
+from axilla.core.store.atomic import atomic_path, file_identity
 from axilla.core.store.records import SCHEMA_VERSION, read_json, write_json
 
 if TYPE_CHECKING:
@@ -30,17 +30,31 @@ class StoredModel:
 
 def write_model(folder: Path, model: StoredModel, *, key: str) -> None:
     """Write a model; `model.json` comes last and so tells that the model is whole."""
-    with atomic_path(folder / "model.safetensors") as temporary:
-        save_file({n: np.ascontiguousarray(t) for n, t in model.tensors.items()}, temporary)
-    write_json(folder / "model.json", {"schema": SCHEMA_VERSION, "key": key, **dict(model.record)})
+    # The old record goes first: a run killed in between must not leave it beside new weights.
+    (folder / "model.json").unlink(missing_ok=True)
+    weights = folder / "model.safetensors"
+    with atomic_path(weights) as temporary:
+        save_file({n: np.asarray(t, order="C") for n, t in model.tensors.items()}, temporary)
+    ours = {
+        "schema": SCHEMA_VERSION,
+        "key": key,
+        "weights_sha256": file_identity(weights, content=True),
+    }
+    others = {name: value for name, value in model.record.items() if name not in ours}
+    write_json(folder / "model.json", ours | others)
 
 
 def read_model_key(folder: Path) -> str | None:
     """Key of the training that wrote the model; None where there is no whole one."""
     if not ((folder / "model.json").is_file() and (folder / "model.safetensors").is_file()):
         return None
-    record = read_json(folder / "model.json")
-    return str(record["key"]) if record.get("schema") == SCHEMA_VERSION else None
+    try:
+        record = read_json(folder / "model.json")
+    except StoreError:
+        return None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA_VERSION:
+        return None
+    return str(record.get("key"))
 
 
 def read_model(folder: Path) -> StoredModel:
@@ -51,6 +65,7 @@ def read_model(folder: Path) -> StoredModel:
     StoreError
         The files are missing, damaged, or of another schema.
     """
+    weights = folder / "model.safetensors"
     record = read_json(folder / "model.json")
     if not isinstance(record, dict) or record.get("schema") != SCHEMA_VERSION:
         raise StoreError(
@@ -59,11 +74,13 @@ def read_model(folder: Path) -> StoredModel:
             file=folder / "model.json",
         )
     try:
-        tensors = load_file(folder / "model.safetensors")
-    except (OSError, SafetensorError) as error:
+        if file_identity(weights, content=True) != record.get("weights_sha256"):
+            raise ValueError("other weights")  # noqa: TRY301 - told as damage is, below
+        tensors = load_file(weights)
+    except (OSError, ValueError, SafetensorError) as error:
         raise StoreError(
-            "the model's weights are missing or damaged.",
-            "Train it again: `axilla train study.yaml`.",
-            file=folder / "model.safetensors",
+            "the model's weights are missing, damaged or not those of its record.",
+            "Delete the folder and train it again: `axilla train study.yaml`.",
+            file=weights,
         ) from error
     return StoredModel(tensors=tensors, record=record)

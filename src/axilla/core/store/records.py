@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from axilla.core.errors import StoreError
@@ -13,7 +15,6 @@ from axilla.core.store.atomic import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from axilla.core.types import Prediction
 
@@ -22,8 +23,17 @@ SCHEMA_VERSION = 1
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, refusing NaN: a figure that cannot be computed is null."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=str)
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
     write_text(path, text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as numbers, paths as text; anything else is a mistake of ours."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not written to JSON")
 
 
 def read_json(path: Path) -> Any:
@@ -73,6 +83,18 @@ def write_predictions(
     write_text(path, buffer.getvalue())
 
 
+def _is_score(column: object) -> bool:
+    return str(column) == "score" or str(column).startswith("score_")
+
+
+def _exact(cell: str) -> float | str:
+    """A score to its last digit, which pandas does not promise; what is no number stays text."""
+    try:
+        return float(cell) if cell.strip() else float("nan")
+    except ValueError:
+        return cell
+
+
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read predictions in the form of `predictions.csv`, patient ids as text.
 
@@ -82,8 +104,13 @@ def read_predictions(path: Path) -> pd.DataFrame:
         The file is missing, is no CSV, or lacks a column.
     """
     try:
+        header = pd.read_csv(path, encoding="utf-8-sig", nrows=0, index_col=False)
         frame = pd.read_csv(
-            path, dtype={"patient_id": str, "method": str, "cohort": str}, encoding="utf-8-sig"
+            path,
+            dtype={"patient_id": str, "method": str, "cohort": str},
+            converters={name: _exact for name in header.columns if _is_score(name)},
+            encoding="utf-8-sig",
+            index_col=False,
         )
     except OSError as error:
         raise StoreError(
@@ -96,7 +123,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
             file=path,
         ) from error
     missing = [c for c in ("patient_id", "method", "cohort", "label") if c not in frame.columns]
-    if not any(str(c) == "score" or str(c).startswith("score_") for c in frame.columns):
+    if not any(_is_score(name) for name in frame.columns):
         missing.append("score")
     if missing:
         raise StoreError(

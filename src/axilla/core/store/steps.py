@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from axilla.core.errors import StoreError
 from axilla.core.store.atomic import file_identity
 from axilla.core.store.records import SCHEMA_VERSION, read_json, write_json
 
@@ -21,8 +22,13 @@ def step_is_done(out: Path, step: str, *, key: str) -> bool:
     record = _record(out, step)
     if not record.is_file():
         return False
-    value = read_json(record)
-    if value.get("schema") != SCHEMA_VERSION or value.get("key") != key:
+    try:
+        value = read_json(record)
+    except StoreError:
+        return False
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA_VERSION:
+        return False
+    if value.get("key") != key:
         return False
     return all(
         (out / name).is_file() and file_identity(out / name, content=True) == sha

@@ -1,0 +1,168 @@
+"""Finding the files of a slide: by its id, or where the table says, each file once."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from axilla.core.errors import CohortError
+from axilla.core.types import Slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from axilla.core.config import StudyConfig
+
+IMAGE_SUFFIXES = (
+    ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".tif", ".tiff", ".dcm",
+    ".jpg", ".jpeg", ".png", ".bmp",
+)  # fmt: skip
+ANNOTATION_SUFFIXES = (".json", ".geojson", ".xml")
+_SAFE_NAME = re.compile(r"[^/\\\x00]{1,200}")
+
+
+def is_file_name(text: str) -> bool:
+    """Whether an id can name a file of ours."""
+    return _SAFE_NAME.fullmatch(text) is not None and text not in {".", ".."}
+
+
+class SlideFinder:
+    """The folders of slides and annotations, listed once."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        if config.slides is None or not config.slides.is_dir():
+            raise CohortError(
+                "there is no such folder.",
+                "Set `slides:` to the folder of slides.",
+                file=config.slides,
+            )
+        if config.annotations is not None and not config.annotations.is_dir():
+            raise CohortError(
+                "there is no such folder.",
+                "Set `annotations:` to the folder of annotations, or leave it out.",
+                file=config.annotations,
+            )
+        self.folder = config.slides
+        self.whole = config.regions == "whole"
+        self.needs_annotation = config.regions == "annotation"
+        self.annotation_folder = config.annotations
+        self.owner: dict[str, str] = {}
+        self.slide_of_file: dict[Path, tuple[str, str]] = {}
+        self.by_stem: dict[str, list[Path]] = {}
+        self.cut_regions: dict[str, list[tuple[int, Path]]] = {}
+        for path in sorted(config.slides.iterdir()):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                self.by_stem.setdefault(path.stem, []).append(path)
+                match = re.fullmatch(r"(.+)_(\d+)", path.stem)
+                if match:
+                    regions = self.cut_regions.setdefault(match[1], [])
+                    regions.append((int(match[2]), path))
+
+    def slide(
+        self, patient_id: str, slide_id: str, named: str, problem: Callable[..., None]
+    ) -> Slide | None:
+        """The slide's files, or None with a problem said."""
+        if not is_file_name(slide_id):
+            problem(f"the slide id {slide_id!r} cannot be a file's name.", "Take out slashes.")
+            return None
+        owner = self.owner.setdefault(slide_id, patient_id)
+        if owner != patient_id:
+            problem(
+                f"the slide {slide_id} belongs to patient {owner} as well.",
+                "Give each slide to one patient.",
+            )
+            return None
+        images = self._named(named, problem) if named else self._images(slide_id, problem)
+        if not images or not self._claim(images, patient_id, slide_id, problem):
+            return None
+        annotation = self._annotation(slide_id, problem)
+        if annotation is None and self.needs_annotation:
+            problem(
+                f"the slide {slide_id} has no annotation, and `regions: annotation` needs one.",
+                f"Add {slide_id}.json, .geojson or .xml to the folder of annotations, or set "
+                "regions: auto.",
+                file=images[0],
+            )
+            return None
+        return Slide(slide_id=slide_id, patient_id=patient_id, images=images, annotation=annotation)
+
+    def _named(self, named: str, problem: Callable[..., None]) -> tuple[Path, ...]:
+        # Links inside the folder may lead anywhere, they are the owner's; what the table says may
+        # not.
+        folder = Path(os.path.normpath(self.folder))
+        path = Path(os.path.normpath(folder / named))
+        if not path.is_relative_to(folder):
+            problem(
+                f"`slide` is {named!r}, which lies outside the folder of slides.",
+                "Give a path inside it.",
+            )
+            return ()
+        if not path.is_file():
+            problem("there is no such slide.", "Correct the column `slide`.", file=path)
+            return ()
+        return (path,)
+
+    def _claim(
+        self,
+        images: tuple[Path, ...],
+        patient_id: str,
+        slide_id: str,
+        problem: Callable[..., None],
+    ) -> bool:
+        """Whether no other slide has these files: the same tissue must not count twice."""
+        for image in images:
+            patient, slide = self.slide_of_file.setdefault(image, (patient_id, slide_id))
+            if (patient, slide) != (patient_id, slide_id):
+                problem(
+                    f"the file of slide {slide_id} is that of slide {slide} of patient {patient} "
+                    "as well.",
+                    "Give each file to one slide.",
+                    file=image,
+                )
+                return False
+        return True
+
+    def _images(self, slide_id: str, problem: Callable[..., None]) -> tuple[Path, ...]:
+        found = self.by_stem.get(slide_id, [])
+        if len(found) > 1:
+            problem(
+                f"several files are named {slide_id}: {', '.join(p.name for p in found)}.",
+                "Keep one, or name it in a column `slide`.",
+                file=self.folder,
+            )
+            return ()
+        if self.whole and slide_id in self.cut_regions:
+            # A BCNB folder holds both the overview <patient>.jpg and its regions <patient>_<k>.jpg:
+            # where regions come cut, they are what the study is about.
+            numbers = [number for number, _ in self.cut_regions[slide_id]]
+            if len(set(numbers)) < len(numbers):
+                problem(
+                    f"two region images of {slide_id} have the same number.",
+                    "Keep one of each number.",
+                    file=self.folder,
+                )
+                return ()
+            return tuple(path for _, path in sorted(self.cut_regions[slide_id]))
+        if not found:
+            problem(
+                f"there is no slide {slide_id}.<{', '.join(s[1:] for s in IMAGE_SUFFIXES)}>.",
+                "Add the file, correct slide_id, or run with --exclude-failed.",
+                file=self.folder,
+            )
+        return tuple(found)
+
+    def _annotation(self, slide_id: str, problem: Callable[..., None]) -> Path | None:
+        if self.annotation_folder is None:
+            return None
+        paths = [self.annotation_folder / f"{slide_id}{s}" for s in ANNOTATION_SUFFIXES]
+        found = [path for path in paths if path.is_file()]
+        if len(found) > 1:
+            problem(
+                f"the slide {slide_id} has several annotations: "
+                f"{', '.join(path.name for path in found)}.",
+                "Keep one.",
+                file=self.annotation_folder,
+            )
+        return found[0] if found else None

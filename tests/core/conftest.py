@@ -1,0 +1,50 @@
+"""Small cohorts on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from axilla.core.config import StudyConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ROWS = [
+    {"patient_id": "007", "nodes": "0", "age": "40", "tumor_size_cm": "2.1", "er": "Positive"},
+    {"patient_id": "8", "nodes": "1", "age": "50", "tumor_size_cm": "1.0", "er": "negative"},
+    {"patient_id": "9", "nodes": "3", "age": "60.5", "tumor_size_cm": "3", "er": "positive"},
+    {"patient_id": "10", "nodes": "0", "age": "70", "tumor_size_cm": "2", "er": "positive"},
+]
+
+
+@pytest.fixture
+def rows() -> list[dict[str, Any]]:
+    """Four patients: N0, N+(1-2), N+(>=3), N0."""
+    return [{**row, "pr": "positive", "her2": "negative"} for row in ROWS]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Callable[..., StudyConfig]:
+    """A study of a table; `slides` names files to put into the folder of slides."""
+
+    def make(table: Any, *, slides: tuple[str, ...] | None = None, **settings: Any) -> StudyConfig:
+        path = tmp_path / "cohort.csv"
+        frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(table)
+        frame.to_csv(path, index=False)
+        settings = {"cohort": path, "endpoint": "n0-vs-npos", **settings}
+        if slides is None:
+            settings.setdefault("methods", ["clinical"])
+        else:
+            folder = tmp_path / "slides"
+            folder.mkdir(exist_ok=True)
+            for name in slides:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(b"slide")
+            settings["slides"] = folder
+        return StudyConfig.model_validate(settings)
+
+    return make

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from axilla.core.errors import CohortError
+from axilla.core.table import numeric_where_possible, parse_number, read_table, require_columns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = "Patient ID,Age,note\n007,40.5,yes\n8,,NA\n"
+
+
+def test_csv_xlsx_and_parquet_read_the_same(tmp_path: Path):
+    frame = pd.DataFrame({"Patient ID": ["007", "8"], "Age": [40.5, None], "note": ["yes", None]})
+    (tmp_path / "t.csv").write_text(TEXT)
+    frame.to_excel(tmp_path / "t.xlsx", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    tables = [read_table(tmp_path / f"t.{kind}") for kind in ("csv", "xlsx", "parquet")]
+    expected = {"patient_id": ["007", "8"], "age": ["40.5", ""], "note": ["yes", ""]}
+    for table in tables:
+        assert table.to_dict("list") == expected
+
+
+def test_whole_numbers_of_a_spreadsheet_stay_whole(tmp_path: Path):
+    pd.DataFrame({"patient_id": [7, 8], "nodes": [0, 12]}).to_excel(
+        tmp_path / "t.xlsx", index=False
+    )
+    table = read_table(tmp_path / "t.xlsx")
+    assert table.to_dict("list") == {"patient_id": ["7", "8"], "nodes": ["0", "12"]}
+
+
+def test_a_byte_order_mark_and_empty_rows_are_no_matter(tmp_path: Path):
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfpatient_id,age\n1,40\n\n,\n2,50\n\n")
+    table = read_table(tmp_path / "t.csv")
+    assert table.to_dict("list") == {"patient_id": ["1", "2"], "age": ["40", "50"]}
+    assert list(table.index) == [0, 3]  # still counts the empty rows
+
+
+def test_a_table_indexed_by_patient_keeps_the_patients(tmp_path: Path):
+    frame = pd.DataFrame({"patient_id": ["007"], "age": ["4"]}).set_index("patient_id")
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").to_dict("list") == {
+        "patient_id": ["007"],
+        "age": ["4"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "cause"),
+    [
+        ("t.csv", None, "there is no such file."),
+        ("t.txt", b"a", "`.txt` is no table axilla reads."),
+        ("t.csv", b"", "the table cannot be read (No columns to parse from file)."),
+        ("t.csv", b"patient_id,age\n", "the table has no rows."),
+        ("t.csv", b"patient_id,age\n,\nNA,-\n", "the table has no rows."),
+        ("t.csv", b"a,A\n1,2\n", "the column `a` stands in it twice."),
+        (
+            "t.csv",
+            b"patient_id,age\n1,40,\n2,50,\n",
+            "its rows have more cells than its first row has column names.",
+        ),
+        ("t.csv", "a\né\n".encode("latin-1"), "the table cannot be read ('utf-8' codec"),
+        ("t.xlsx", b"garbage", "the table cannot be read (File is not a zip file)."),
+        ("t.parquet", b"garbage", "the table cannot be read ("),
+    ],
+)
+def test_bad_tables(tmp_path: Path, name, content, cause):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CohortError) as caught:
+        read_table(path)
+    assert caught.value.problem.cause.startswith(cause)
+    assert caught.value.problem.file == path
+    assert caught.value.problem.remedy
+
+
+def test_a_longer_row_is_no_silent_loss(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("patient_id,age\n1,40\n2,50,60\n")
+    with pytest.raises(CohortError, match="Expected 2 fields in line 3, saw 3"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path):
+    frame = pd.DataFrame({"patient_id": ["1"], "tumour_size_cm": ["2"]})
+    with pytest.raises(CohortError) as caught:
+        require_columns(frame, ["tumor_size_cm"], file=tmp_path / "c.csv", key="clinical")
+    assert caught.value.problem.cause == (
+        "has no column `tumor_size_cm`, which `clinical` names; the nearest is `tumour_size_cm`."
+    )
+    assert caught.value.problem.remedy == "Its columns are: patient_id, tumour_size_cm."
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2.5", 2.5), ("2,5", 2.5), ("1e-1", 0.1), ("abc", None), ("inf", None), ("nan", None)],
+)
+def test_numbers(text, value):
+    assert parse_number(text) == value
+
+
+def test_numeric_where_possible():
+    frame = pd.DataFrame(
+        {"patient_id": ["1", "2"], "age": ["40", ""], "grade": ["2", "II"], "gone": ["", ""]}
+    ).set_index("patient_id")
+    found = numeric_where_possible(frame)
+    assert found["age"].tolist()[0] == 40.0
+    assert found["age"].isna().tolist() == [False, True]
+    assert found["grade"].tolist() == ["2", "II"]
+    assert found["gone"].isna().all()

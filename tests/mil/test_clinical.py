@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from axilla.core.cohort import read_cohort
+from axilla.core.config import Clinical, StudyConfig
+from axilla.core.errors import CohortError
+from axilla.core.split import make_partitions
+from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
+
+COLUMNS = Clinical(numeric=("age", "size"), categorical=("er",))
+IMPUTED = COLUMNS.model_copy(update={"missing": "impute"})
+
+
+@pytest.fixture
+def three(patient):
+    return [
+        patient("a", age=40.0, size=1.0, er="positive"),
+        patient("b", age=50.0, size=2.0, er="negative"),
+        patient("c", age=60.0, size=6.0, er="positive"),
+    ]
+
+
+def test_mean_and_sd_are_those_of_the_patients_it_was_fitted_on(three, patient):
+    fitted = fit_preprocessor(three, config=COLUMNS)
+    assert fitted.means == (50.0, 3.0)
+    assert fitted.sds == (np.std([40, 50, 60]), np.std([1, 2, 6]))
+    assert fitted.names == ("age", "size", "er=negative", "er=positive")
+    assert fitted.width == 4
+    other = patient("d", age=70.0, size=3.0, er="negative")
+    np.testing.assert_allclose(
+        fitted.transform([*three, other]),
+        [
+            [-10 / np.std([40, 50, 60]), -2 / np.std([1, 2, 6]), 0, 1],
+            [0, -1 / np.std([1, 2, 6]), 1, 0],
+            [10 / np.std([40, 50, 60]), 3 / np.std([1, 2, 6]), 0, 1],
+            [20 / np.std([40, 50, 60]), 0, 1, 0],
+        ],
+    )
+
+
+def test_json_round_trip_is_exact(patient):
+    rng = np.random.default_rng(0)
+    patients = [patient(str(i), age=rng.normal(), size=rng.normal()) for i in range(9)]
+    fitted = fit_preprocessor(patients, config=COLUMNS)
+    assert Preprocessor.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+
+
+def test_an_unseen_category_is_an_error(three, patient):
+    fitted = fit_preprocessor(three, config=COLUMNS)
+    with pytest.raises(CohortError) as caught:
+        fitted.transform([patient("z", er="unknown")])
+    assert caught.value.problem.patient == "z"
+    assert caught.value.problem.cause == (
+        "`er` is 'unknown', which no training patient had (negative, positive)."
+    )
+
+
+@pytest.mark.parametrize("column", ["age", "er"])
+def test_a_missing_value_is_refused(three, patient, column):
+    fitted = fit_preprocessor(three, config=COLUMNS)
+    with pytest.raises(CohortError, match=f"patient z: `{column}` is missing"):
+        fitted.transform([patient("z", **{column: None})])
+
+
+def test_a_missing_value_is_imputed_by_mean_and_mode_of_training(three, patient):
+    gaps = [*three, patient("g", age=None, er=None)]
+    fitted = fit_preprocessor(gaps, config=IMPUTED)
+    assert fitted.means[0] == 50.0
+    assert fitted.modes == ("positive",)
+    row = fitted.transform([patient("z", age=None, size=None, er=None)])[0]
+    np.testing.assert_allclose(row, [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"age": 0.1}, "`age` does not vary among the training patients."),
+        ({"age": None}, "`age` does not vary among the training patients."),
+        ({"er": None}, "`er` is missing for every training patient."),
+    ],
+)
+def test_a_column_that_tells_nothing(patient, changes, cause):
+    # The mean of many 0.1 is not 0.1: a standard deviation of 1e-17 must not be divided by.
+    patients = [patient(str(i), **{"age": float(i), "size": float(i), **changes}) for i in range(6)]
+    with pytest.raises(CohortError) as caught:
+        fit_preprocessor(patients, config=IMPUTED)
+    assert caught.value.problem.cause == cause
+
+
+def test_nobody_gives_no_rows(three):
+    assert fit_preprocessor(three, config=COLUMNS).transform([]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_logistic_regression_equals_scikit_learn(patient, classes):
+    rng = np.random.default_rng(1)
+    patients = [
+        patient(
+            str(i), label=i % classes, age=50 + 5 * (i % classes) + 10 * rng.normal(),
+            size=rng.normal(), er=("positive", "negative")[int(rng.integers(2))],
+        )
+        for i in range(120)
+    ]  # fmt: skip
+    model = fit_logistic(patients[:90], classes=classes, config=COLUMNS)
+    x = fit_preprocessor(patients[:90], config=COLUMNS).transform(patients)
+    y = [p.label for p in patients[:90]]
+    peer = LogisticRegression(max_iter=10_000, tol=1e-10).fit(x[:90], y)
+    found = model.predict(patients)
+    np.testing.assert_allclose(found, peer.predict_proba(x), atol=1e-12)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert model.weights.shape == (classes, 4)
+
+
+@pytest.mark.real_data
+def test_clinical_data_only_comes_out_as_in_the_paper(data_dir: Path):
+    config = StudyConfig(
+        cohort=data_dir / "bcnb" / "clinical.csv", endpoint="n0-vs-npos", methods=("clinical",),
+        split={"column": "split"},
+    )  # fmt: skip
+    cohort = read_cohort(config).cohort
+    (partition,) = make_partitions(cohort, config=config)
+    members = {
+        name: [p for p in cohort.patients if partition.cohort_of[p.patient_id] == name]
+        for name in ("train", "val", "test")
+    }
+    assert {name: len(people) for name, people in members.items()} == {
+        "train": 630, "val": 210, "test": 218,
+    }  # fmt: skip
+    model = fit_logistic(members["train"], classes=2, config=config.clinical)
+    # Table 2 of the paper: 0.661 / 0.709 / 0.613.
+    for name, published in (("train", 0.661), ("val", 0.709), ("test", 0.613)):
+        scores = model.predict(members[name])[:, 1]
+        auc = roc_auc_score([p.label for p in members[name]], scores)
+        assert auc == pytest.approx(published, abs=0.012)
