@@ -59,10 +59,7 @@ class ConsoleReporter:
             task = progress.add_task(title, total=total)
 
             def show(epoch: Any) -> None:
-                auc = "" if epoch.val_auc is None else f", validation AUC {epoch.val_auc:.3f}"
-                progress.update(
-                    task, advance=1, description=f"{title}: loss {epoch.train_loss:.3f}{auc}"
-                )
+                progress.update(task, advance=1, description=title + _figures(epoch))
 
             yield show
 
@@ -73,6 +70,14 @@ class ConsoleReporter:
     def done(self, step: str, detail: str) -> None:
         """Print that a step ended."""
         say(f"{step:<9} {detail}")
+
+
+def _figures(epoch: Any) -> str:
+    """Loss and validation AUC; nothing where what is counted is not an epoch."""
+    if epoch is None:
+        return ""
+    auc = "" if epoch.val_auc is None else f", validation AUC {epoch.val_auc:.3f}"
+    return f": loss {epoch.train_loss:.3f}{auc}"
 
 
 def _bar() -> Progress:

@@ -141,8 +141,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(refusal, keys, sente
         (
             {"threshold": "youden"},
             (
-                "`threshold` is 'youden', but may be youden-validation, youden-per-cohort, a number "
-                "between 0 and 1, {sensitivity: 0.95} or {npv: 0.9} (did you mean "
+                "`threshold` is 'youden', but may be youden-validation, youden-per-cohort, a "
+                "number between 0 and 1, {sensitivity: 0.95} or {npv: 0.9} (did you mean "
                 "`youden-validation`?)."
             ),
         ),

@@ -126,12 +126,13 @@ class SmallCNN(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 # PyTorch's own start shrinks the signal at each ReLU; few steps are to be enough.
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, 3, h, w] -> [n, 512]."""
         maps = self.convolutions(x)
-        if maps.shape[-1] != 6:
+        if maps.shape[-2:] != (6, 6):
             maps = F.adaptive_avg_pool2d(maps, 6)
         features: Tensor = self.linears(maps.flatten(1))
         return features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,9 @@ from axilla.study.explaining import explain_all
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
 from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
 from axilla.study.instances import embed_slides, slide_arrays
-from axilla.study.layout import Layout
+from axilla.study.layout import Layout, write_if_new
 from axilla.study.reporting import write_report
-from axilla.study.tiling import Tiles, tile_slides
+from axilla.study.tiling import Tiles, is_cut, tile_slides
 
 Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
 STEPS: tuple[Step, ...] = (
@@ -81,7 +82,12 @@ def run(
     def wanted(step: Step) -> bool:
         return STEPS.index(step) <= STEPS.index(until)
 
-    cohort = usable_cohort(config, exclude_failed=exclude_failed, reporter=reporter)
+    cohort = usable_cohort(
+        config,
+        exclude_failed=exclude_failed,
+        reporter=reporter,
+        known=functools.partial(is_cut, config=config),
+    )
     tiles: Tiles | None = None
     slide_keys: dict[str, str] = {}
     if config.uses_slides:
@@ -169,7 +175,7 @@ def _write_people(cohort: Cohort, partitions: tuple[Partition, ...], layout: Lay
     for frame, path in ((split, layout.split), (gone, layout.exclusions)):
         buffer = io.StringIO()
         frame.to_csv(buffer, index=False, lineterminator="\n")
-        store.write_text(path, buffer.getvalue())
+        write_if_new(path, buffer.getvalue())
 
 
 __all__ = ["STEPS", "AxillaError", "Step", "StudyResult", "check", "run"]

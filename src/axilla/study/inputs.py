@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from axilla.core.cohort import read_cohort, without
@@ -9,7 +10,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, InputProblems, Problem
 from axilla.core.progress import Reporter
 from axilla.core.split import make_partitions
-from axilla.core.types import Cohort, Patient, Slide
+from axilla.core.types import Cohort, Patient, Region, Slide
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.regions import find_regions
 from axilla.wsi.slides import open_slide
@@ -24,8 +25,15 @@ class CheckResult:
     problems: tuple[Problem, ...]
 
 
-def check_inputs(config: StudyConfig, *, reporter: Reporter) -> CheckResult:
+def check_inputs(
+    config: StudyConfig, *, reporter: Reporter, known: Callable[[Slide], bool] | None = None
+) -> CheckResult:
     """Read the table, open every slide, read every annotation, try the split.
+
+    Parameters
+    ----------
+    known
+        Slides of which it is true were in order before and did not change; they are not opened.
 
     Returns
     -------
@@ -38,17 +46,13 @@ def check_inputs(config: StudyConfig, *, reporter: Reporter) -> CheckResult:
         return CheckResult(cohort=None, problems=(error.problem,))
     problems = list(reading.problems)
     cohort = reading.cohort
-    failed: dict[str, str] = {}
     if config.uses_slides:
         problems.extend(_check_encoder(config))
         for patient in reporter.track(cohort.patients, "Checking slides"):
             for slide in patient.slides:
-                found = _check_slide(slide, config)
-                problems.extend(found)
-                for problem in found:
-                    failed.setdefault(patient.patient_id, problem.cause)
-    dropped = {p.patient: p.cause for p in problems if p.patient is not None and not p.fatal}
-    cohort = without(cohort, {str(p): ("check", cause) for p, cause in dropped.items()})
+                if known is None or not known(slide):
+                    problems.extend(_check_slide(slide, config))
+    cohort = without(cohort, _dropped(problems, cohort))
     if not any(problem.fatal for problem in problems):
         try:
             make_partitions(cohort, config=config)
@@ -57,7 +61,13 @@ def check_inputs(config: StudyConfig, *, reporter: Reporter) -> CheckResult:
     return CheckResult(cohort=cohort, problems=tuple(problems))
 
 
-def usable_cohort(config: StudyConfig, *, exclude_failed: bool, reporter: Reporter) -> Cohort:
+def usable_cohort(
+    config: StudyConfig,
+    *,
+    exclude_failed: bool,
+    reporter: Reporter,
+    known: Callable[[Slide], bool] | None = None,
+) -> Cohort:
     """The cohort to study.
 
     Raises
@@ -65,7 +75,7 @@ def usable_cohort(config: StudyConfig, *, exclude_failed: bool, reporter: Report
     InputProblems
         Something is wrong that `exclude_failed` cannot leave out, or anything at all without it.
     """
-    result = check_inputs(config, reporter=reporter)
+    result = check_inputs(config, reporter=reporter, known=known)
     stopping = tuple(p for p in result.problems if p.fatal or not exclude_failed)
     if stopping or result.cohort is None:
         raise InputProblems(stopping)
@@ -103,23 +113,38 @@ def excludable(error: AxillaError, slide: Slide) -> Problem:
     )
 
 
+def _dropped(problems: list[Problem], cohort: Cohort) -> dict[str, tuple[str, str]]:
+    """Step and reasons by patient; who is outside the endpoint left before and is not told twice."""
+    outside = {exclusion.patient_id for exclusion in cohort.excluded}
+    causes: dict[str, list[str]] = {}
+    for problem in problems:
+        if problem.patient is not None and not problem.fatal and problem.patient not in outside:
+            causes.setdefault(problem.patient, []).append(problem.cause)
+    return {patient: ("check", " ".join(found)) for patient, found in causes.items()}
+
+
 def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
+    problems: list[Problem] = []
+    regions: tuple[Region, ...] = ()
     try:
         regions = find_regions(slide, mode=config.regions)
-        problems: list[Problem] = []
-        for image in slide.images:
-            with open_slide(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
-                drawn = tuple(r for r in regions if r.image == image)
-                found = check_regions(
-                    drawn,
-                    size=reader.size,
-                    patient_id=slide.patient_id,
-                    file=slide.annotation or image,
-                )
-                problems.extend(found)
     except AxillaError as error:
-        return [excludable(error, slide)]
-    return problems
+        problems.append(excludable(error, slide))
+    for image in slide.images:
+        drawn = tuple(region for region in regions if region.image == image)
+        try:
+            with open_slide(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
+                size = reader.size
+        except AxillaError as error:
+            problems.append(excludable(error, slide))
+            continue
+        problems.extend(
+            check_regions(
+                drawn, size=size, patient_id=slide.patient_id, file=slide.annotation or image
+            )
+        )
+    # A search for tissue opens the image as well, and then both say the same.
+    return list(dict.fromkeys(problems))
 
 
 def _check_encoder(config: StudyConfig) -> list[Problem]:

@@ -5,6 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from axilla.core import store
+
+
+def write_if_new(path: Path, content: str) -> bool:
+    """Write a text file, unless it holds just that already; return whether it was written."""
+    if path.is_file() and path.read_bytes() == content.encode("utf-8"):
+        return False
+    store.write_text(path, content)
+    return True
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -12,17 +12,21 @@ from typing import Any
 import pandas as pd
 
 from axilla import __version__
-from axilla.core import store
 from axilla.core.cohort import is_generated
-from axilla.core.config import ColumnEndpoint
+from axilla.core.config import ColumnEndpoint, StudyConfig
 from axilla.core.progress import Reporter
 from axilla.core.types import COHORT_TITLES, METHOD_TITLES, Patient
 from axilla.report.contents import CaseView, Figure, FlowStep, ReportContents, Table
 from axilla.report.html import render_report
 from axilla.study.explaining import explained_method
 from axilla.study.fitting import Fitting
-from axilla.study.layout import Layout
-from axilla.study.summary import summary_sentences, warning_sentences
+from axilla.study.layout import Layout, write_if_new
+from axilla.study.summary import (
+    highlights,
+    method_sentences,
+    summary_sentences,
+    warning_sentences,
+)
 from axilla.study.tiling import Tiles
 
 CASES = 6
@@ -41,8 +45,8 @@ def write_report(
     """Write `report.html` and return its path."""
     layout = Layout(fitting.config.out)
     contents = _contents(fitting, tiles, predictions, metrics, layout)
-    store.write_text(layout.report, render_report(contents))
-    reporter.done("report", str(layout.report))
+    written = write_if_new(layout.report, render_report(contents))
+    reporter.done("report", str(layout.report) if written else "done before")
     return layout.report
 
 
@@ -54,7 +58,6 @@ def _contents(
     layout: Layout,
 ) -> ReportContents:
     config = fitting.config
-    settings = config.model_dump(mode="json")
     endpoint = (
         f"{config.endpoint.negative} against {config.endpoint.positive}"
         if isinstance(config.endpoint, ColumnEndpoint)
@@ -71,13 +74,26 @@ def _contents(
         figures=_figures(layout, metrics),
         cases=_cases(fitting, predictions, metrics, layout),
         published=_published(fitting, metrics),
-        settings=settings,
+        settings=_shown_settings(config),
+        highlights=highlights(metrics),
+        methods=method_sentences(config),
         versions={
             "axilla": __version__,
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
         },
     )
+
+
+def _shown_settings(config: StudyConfig) -> dict[str, Any]:
+    """The study's settings without this machine's folders: a report is passed on."""
+    settings = config.model_dump(mode="json")
+    for key in ("cohort", "slides", "annotations", "out"):
+        if settings[key] is not None:
+            settings[key] = Path(settings[key]).name
+    weights = settings["encoder"]["weights"]
+    settings["encoder"]["weights"] = Path(weights).name
+    return settings
 
 
 def _flow(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
@@ -92,14 +108,12 @@ def _flow(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
     def gone(step: str) -> int:
         return len({patient for ids in by_step[step].values() for patient in ids})
 
-    left = cohort.enrolled - gone("endpoint")
-    steps = [FlowStep(title="Patients in the table", patients=cohort.enrolled)]
-    steps.append(
-        FlowStep(title="Part of the endpoint", patients=left, excluded=reasons("endpoint"))
-    )
-    if gone("check"):
-        left -= gone("check")
-        steps.append(FlowStep(title="Inputs in order", patients=left, excluded=reasons("check")))
+    left = cohort.enrolled
+    steps = [FlowStep(title="Patients in the table", patients=left)]
+    for step, title in (("endpoint", "Part of the endpoint"), ("check", "Inputs in order")):
+        if gone(step):
+            left -= gone(step)
+            steps.append(FlowStep(title=title, patients=left, excluded=reasons(step)))
     if tiles is not None:
         left -= gone("tile")
         steps.append(
@@ -144,8 +158,8 @@ def _mix(patients: tuple[Patient, ...], fitting: Fitting) -> str:
 def _tables(layout: Layout, fitting: Fitting) -> tuple[Table, ...]:
     found = []
     titles = {
-        "table1": "Table 1. Patient and tumor characteristics",
-        "table2": "Table 2. Performance with 95% confidence intervals",
+        "table1": "Patient and tumor characteristics",
+        "table2": "Performance with 95% confidence intervals",
     }
     for stem, title in titles.items():
         frame = pd.read_csv(layout.tables / f"{stem}.csv", dtype=str, keep_default_na=False)
@@ -292,8 +306,20 @@ def _published(fitting: Fitting, metrics: Mapping[str, Any]) -> Table | None:
             "Ours: mean ± standard error over the test patients of all folds."
             if folds
             else "Ours with the 95% confidence interval.",
+            f"Accuracy depends on the threshold; here: {_rule_text(fitting.config)}.",
         ),
     )
+
+
+def _rule_text(config: StudyConfig) -> str:
+    rule = config.model_dump(mode="json")["threshold"]
+    if isinstance(rule, dict):
+        return " ".join(f"{name} of {value:g} on validation" for name, value in rule.items())
+    named = {
+        "youden-validation": "Youden on validation, then locked",
+        "youden-per-cohort": "Youden on each cohort itself, which is optimistic",
+    }
+    return named.get(str(rule), f"fixed at {rule}")
 
 
 def _ours(name: str, entry: Mapping[str, Any] | None, folds: Mapping[str, Any] | None) -> str:
@@ -308,4 +334,6 @@ def _ours(name: str, entry: Mapping[str, Any] | None, folds: Mapping[str, Any] |
     if entry is None or entry[name]["value"] is None:
         return "not defined"
     value = entry[name]
+    if value["low"] is None:  # the mean over more than two classes has no exact interval
+        return f"{value['value']:.3f}"
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

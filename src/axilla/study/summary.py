@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from axilla.core.cohort import is_generated
+from axilla.core.config import StudyConfig
 from axilla.core.types import METHOD_TITLES, Cohort
+from axilla.report.contents import Highlight
 from axilla.study.fitting import Fitting
 
 SMALL_TEST = 100
@@ -38,9 +40,68 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
             shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
             sentences.append(
                 f"{a} against {b} in the test cohort: difference of AUC "
-                f"{comparison['difference']:+.3f}, {shown_p} (paired DeLong)."
+                f"{_signed(comparison['difference'])}, {shown_p} (paired DeLong)."
             )
     return tuple(sentences)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "\u2212")
+
+
+def highlights(metrics: Mapping[str, Any]) -> tuple[Highlight, ...]:
+    """The AUC of each method, set large: over folds where there are folds, else in test."""
+    found = []
+    for method, by_cohort in metrics["methods"].items():
+        shown = METHOD_TITLES.get(method, method)
+        figures = metrics.get("folds", {}).get(method)
+        if figures is not None and figures["auc"]["se"] is not None:
+            auc = figures["auc"]
+            detail = f"mean over {auc['n']} folds, SE {auc['se']:.3f}"
+            found.append(Highlight(f"AUC, {shown}", f"{auc['mean']:.3f}", detail))
+        elif "test" in by_cohort and by_cohort["test"]["auc"]["value"] is not None:
+            auc = by_cohort["test"]["auc"]
+            detail = f"test cohort, n = {by_cohort['test']['n']}"
+            if auc.get("low") is not None:
+                detail = f"95% CI {auc['low']:.3f} to {auc['high']:.3f}; {detail}"
+            found.append(Highlight(f"AUC, {shown}", f"{auc['value']:.3f}", detail))
+    return tuple(found)
+
+
+def method_sentences(config: StudyConfig) -> tuple[str, ...]:
+    """How it was done, from the settings."""
+    found = []
+    if config.uses_slides:
+        way = "trained end to end" if config.encoder.trainable else "frozen"
+        start = {"none": "drawn at random", "imagenet": "those of ImageNet"}.get(
+            config.encoder.weights, "those of a file"
+        )
+        found.append(
+            f"Regions ({config.regions}) were cut into patches of {config.patches.size} pixels "
+            f"without overlap; patches with {config.patches.max_blank:.0%} or more white were "
+            f"dropped. Bags of {config.bags.size} patches were drawn without replacement. The "
+            f"encoder is {config.encoder.name} ({way}, first weights {start}); instances are "
+            f"pooled by {config.aggregator.kind}; a patient's score is the mean over the "
+            "patient's bags, computed in evaluation mode."
+        )
+        found.append(
+            f"Training: Adam, learning rate {config.training.lr:g}, weight decay "
+            f"{config.training.weight_decay:g}, {config.training.epochs} epochs, seed "
+            f"{config.training.seed}; the epoch with the highest AUC in validation was kept, the "
+            "last one where there is no validation cohort. The test cohort took no part in it."
+        )
+    if config.uses_clinical:
+        names = ", ".join((*config.clinical.numeric, *config.clinical.categorical))
+        found.append(
+            f"Clinical data ({names}): numbers standardised by the training patients, categories "
+            "one-hot; 'clinical data only' is a logistic regression."
+        )
+    found.append(
+        "AUC with binomial exact and DeLong intervals, methods compared by the paired DeLong test; "
+        "accuracy, sensitivity and specificity with Clopper-Pearson, predictive values with logit "
+        "intervals. All tests are two-sided."
+    )
+    return tuple(found)
 
 
 def _of_hundred(entry: Mapping[str, Any], cohort: Cohort) -> str:

@@ -42,6 +42,12 @@ def tile_key(slide: Slide, *, config: StudyConfig) -> str:
     )  # fmt: skip
 
 
+def is_cut(slide: Slide, *, config: StudyConfig) -> bool:
+    """Whether the slide was cut as the study says, and did not change since."""
+    grid = Layout(config.out).grid(slide.slide_id)
+    return store.read_grid_key(grid) == tile_key(slide, config=config)
+
+
 def tile_slides(
     cohort: Cohort, *, config: StudyConfig, exclude_failed: bool, reporter: Reporter
 ) -> Tiles:
