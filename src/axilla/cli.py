@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,9 +40,10 @@ INPUT_ERROR = 2
 def check(study: StudyFile) -> None:
     """List every problem of the inputs, before any computing."""
     from axilla.core.config import load_config
+
+    config = load_config(study)  # before the heavy imports: its mistakes are told at once
     from axilla.study.chain import check as check_study
 
-    config = load_config(study)
     problems = check_study(config, reporter=ConsoleReporter())
     if problems:
         print_problems(problems)
@@ -205,10 +207,12 @@ def _options(
 
 def _run(study: Path, *, until: Step, exclude_failed: bool) -> None:
     from axilla.core.config import load_config
+
+    config = load_config(study)  # before the heavy imports: its mistakes are told at once
     from axilla.study.chain import run as run_study
 
     result = run_study(
-        load_config(study), until=until, exclude_failed=exclude_failed, reporter=ConsoleReporter()
+        config, until=until, exclude_failed=exclude_failed, reporter=ConsoleReporter()
     )
     _tell(result)
 
@@ -220,7 +224,7 @@ def _tell(result: StudyResult) -> None:
 
 def main() -> None:
     """Run the command; a user's mistake is a sentence and exit code 2, never a traceback."""
-    from axilla.core.errors import AxillaError, InputProblems
+    from axilla.core.errors import AxillaError, InputProblems, Problem
 
     try:
         app()
@@ -229,6 +233,19 @@ def main() -> None:
         sys.exit(INPUT_ERROR)
     except AxillaError as error:
         print_problems((error.problem,))
+        sys.exit(INPUT_ERROR)
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has seen enough; Python would complain at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        name = error.filename
+        problem = Problem(
+            cause=f"a file or folder cannot be read or written ({error.strerror or error}).",
+            remedy="Check its permissions, the space on the disk and the study's `out:`.",
+            file=Path(os.fsdecode(name)) if isinstance(name, str | bytes) else None,
+        )
+        print_problems((problem,))
         sys.exit(INPUT_ERROR)
 
 

@@ -20,6 +20,7 @@ from axilla.analysis.plots import draw_confusion, draw_roc, draw_score_boxes
 from axilla.analysis.roc import roc_curve
 from axilla.core import store
 from axilla.core.config import Clinical, ColumnEndpoint, StudyConfig, Threshold
+from axilla.core.table import parse_number
 from axilla.core.types import COHORT_TITLES, METHOD_TITLES, Cohort, Estimate, Partition
 from axilla.study.layout import Layout
 
@@ -86,7 +87,7 @@ def describe_cohort(
     from the size, and the endpoint.
     """
     labels = cohort.labels()
-    frame = cohort.frame.loc[list(labels)].copy()
+    frame = _cells(cohort.frame.loc[list(labels)], config.clinical)
     numeric = [n for n in (*config.clinical.numeric, "nodes") if _is_numeric(frame, n)]
     categorical = [n for n in config.clinical.categorical if n in frame.columns]
     if "tumor_size_cm" in numeric:
@@ -146,6 +147,32 @@ def write_figure(stem: Path, figure: Figure) -> list[Path]:
 def described_columns(frame: pd.DataFrame, clinical: Clinical) -> list[str]:
     """The clinical columns that the cohort's table has."""
     return [n for n in (*clinical.numeric, *clinical.categorical) if n in frame.columns]
+
+
+def _cells(frame: pd.DataFrame, clinical: Clinical) -> pd.DataFrame:
+    """The patients' columns as the clinical methods read them.
+
+    A column of numbers is text where a patient who left the study had a word in it, and
+    `Positive` is the same level as `positive`.
+    """
+    frame = frame.copy()
+    for name in (*clinical.numeric, "nodes"):
+        if name in frame.columns and not _is_numeric(frame, name):
+            cells = frame[name].dropna()
+            numbers = cells.map(lambda cell: parse_number(str(cell)))
+            if numbers.notna().all():
+                frame[name] = numbers.astype(float).reindex(frame.index)
+    for name in clinical.categorical:
+        if name in frame.columns and not _is_numeric(frame, name):
+            spelling: dict[str, str] = {}
+            for cell in frame[name].dropna():
+                spelling.setdefault(str(cell).lower(), str(cell))
+            frame[name] = frame[name].map(
+                lambda cell, spelling=spelling: (
+                    cell if pd.isna(cell) else spelling[str(cell).lower()]
+                )
+            )
+    return frame
 
 
 def _is_numeric(frame: pd.DataFrame, column: str) -> bool:

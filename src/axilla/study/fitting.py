@@ -44,11 +44,12 @@ class Fitting:
         return tuple(p for p in self.cohort.patients if p.patient_id in members)
 
     def key(self, method: str, partition: Partition) -> str:
-        """What a trained model depends on: its patients, their slides, the settings; no test."""
+        """What a trained model depends on: its patients, their slides, the settings; no test.
+
+        The threshold is not among them: it is chosen on what was trained, without training anew.
+        """
         config = self.config
-        used = (
-            "endpoint", "bags", "encoder", "aggregator", "clinical", "training", "threshold",
-        )  # fmt: skip
+        used = ("endpoint", "bags", "encoder", "aggregator", "clinical", "training")
         people = [
             (
                 cohort,
@@ -68,7 +69,9 @@ class Fitting:
         ]
         settings = {n: v for n, v in config.model_dump(mode="json").items() if n in used}
         if method == "clinical":
-            settings = {n: settings[n] for n in ("endpoint", "clinical", "threshold")}
+            settings = {n: settings[n] for n in ("endpoint", "clinical")}
+        elif method == "dl-cnb":
+            del settings["clinical"]
         return store.digest("train", method, partition.seed, settings, people, slides)
 
 
@@ -89,9 +92,23 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
         if history is not None:
             _write_history(folder, history)
         store.write_model(folder, to_stored(bundle), key=keys[method, partition.name])
+    for method, partition in wanted:
+        _lock_threshold(fitting, method, partition, key=keys[method, partition.name])
     models = f"{len(wanted)} model{'s' if len(wanted) != 1 else ''}"
     reporter.done("train", models + (f", {len(todo)} now" if todo else ", done before"))
     return keys
+
+
+def _lock_threshold(fitting: Fitting, method: str, partition: Partition, *, key: str) -> None:
+    """Choose the threshold of a trained model anew where the study now asks for another rule."""
+    folder = Layout(fitting.config.out).model(method, partition.name)
+    record = store.read_json(folder / "model.json")
+    if record["threshold"]["rule"] == fitting.config.model_dump(mode="json")["threshold"]:
+        return
+    bundle = load_bundle(fitting, method, partition)
+    threshold = _threshold(fitting, bundle, partition)
+    bundle = replace(bundle, record={**bundle.record, "threshold": threshold})
+    store.write_model(folder, to_stored(bundle), key=key)
 
 
 def load_bundle(fitting: Fitting, method: str, partition: Partition) -> Bundle:

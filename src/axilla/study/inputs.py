@@ -114,7 +114,7 @@ def excludable(error: AxillaError, slide: Slide) -> Problem:
 
 
 def _dropped(problems: list[Problem], cohort: Cohort) -> dict[str, tuple[str, str]]:
-    """Step and reasons by patient; who is outside the endpoint left before and is not told twice."""
+    """Step and reasons by patient; who is outside the endpoint has left before."""
     outside = {exclusion.patient_id for exclusion in cohort.excluded}
     causes: dict[str, list[str]] = {}
     for problem in problems:

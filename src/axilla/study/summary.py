@@ -38,8 +38,9 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
             a, b = (METHOD_TITLES.get(comparison[side], comparison[side]) for side in "ab")
             p = comparison["p"]
             shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+            of = f" for {comparison['class']}" if "class" in comparison else ""
             sentences.append(
-                f"{a} against {b} in the test cohort: difference of AUC "
+                f"{a} against {b}{of} in the test cohort: difference of AUC "
                 f"{_signed(comparison['difference'])}, {shown_p} (paired DeLong)."
             )
     return tuple(sentences)

@@ -1,0 +1,170 @@
+"""A generated cohort of 30 patients for the whole chain, plain squares for everything else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from axilla.cohorts.synthetic import SyntheticCohort, SyntheticConfig, generate_cohort
+from axilla.core.config import Encoder, StudyConfig
+from axilla.features.encoders import build_encoder
+from axilla.study.chain import StudyResult, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """The same sums on every machine, and no fight for its cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> SyntheticCohort:
+    """30 patients of 420x320 pixels, of whom 12 are N(+)."""
+    config = SyntheticConfig(width=420, height=320, patch=32)
+    return generate_cohort(tmp_path_factory.mktemp("tiny"), patients=30, seed=5, config=config)
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(tiny: SyntheticCohort) -> dict[str, Any]:
+    """The study of the tiny cohort, trained end to end."""
+    return {
+        "name": "Tiny",
+        "cohort": tiny.table,
+        "slides": tiny.slides,
+        "annotations": tiny.annotations,
+        "regions": "annotation",
+        "endpoint": "n0-vs-npos",
+        "patches": {"size": 32},
+        "bags": {"size": 5, "redraw": True, "per_epoch": 1},
+        "encoder": {"name": "small_cnn", "weights": "none", "trainable": True},
+        "training": {"epochs": 2, "batch_size": 4, "lr": 5.0e-4, "restarts": None},
+    }
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of weights for small_cnn, so that it can be used frozen."""
+    path: Path = tmp_path_factory.mktemp("weights") / "small_cnn.safetensors"
+    config = Encoder(name="small_cnn", weights="none", trainable=True)
+    state = build_encoder(config, seed=3).body.state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def frozen_settings(tiny_settings: dict[str, Any], weights: Path) -> dict[str, Any]:
+    """The same study with features computed once."""
+    encoder = {"name": "small_cnn", "weights": str(weights), "trainable": False}
+    return tiny_settings | {"encoder": encoder, "methods": ("dl-cnb", "dl-cnb+c")}
+
+
+@pytest.fixture(scope="session")
+def finished(
+    tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StudyConfig, StudyResult]:
+    """The tiny study, run once; not to be changed."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    config = StudyConfig.model_validate(tiny_settings | {"out": out})
+    return config, run(config)
+
+
+@pytest.fixture(scope="session")
+def frozen(
+    frozen_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StudyConfig, StudyResult]:
+    """The frozen study, run once without a break; not to be changed."""
+    out = tmp_path_factory.mktemp("frozen") / "out"
+    config = StudyConfig.model_validate(frozen_settings | {"out": out})
+    return config, run(config, until="predict")
+
+
+@pytest.fixture
+def again(tmp_path: Path) -> Callable[..., StudyConfig]:
+    """A study with a copy of a finished study's results, and perhaps other settings."""
+
+    def copy(config: StudyConfig, **changes: Any) -> StudyConfig:
+        shutil.copytree(config.out, tmp_path / "again")
+        settings = config.model_dump() | changes | {"out": tmp_path / "again"}
+        return StudyConfig.model_validate(settings)
+
+    return copy
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts what is computed, not read back."""
+    counts: Counter[str] = Counter()
+    for place in (
+        "inputs.open_slide", "tiling.cut_patches", "instances.extract_features", "fitting.train",
+        "fitting.fit_logistic", "fitting.predict_patients", "chain.evaluate_predictions",
+        "explaining._explain_slide",
+    ):  # fmt: skip
+        _count(monkeypatch, counts, f"axilla.study.{place}")
+    return counts
+
+
+def _count(monkeypatch: pytest.MonkeyPatch, counts: Counter[str], place: str) -> None:
+    module, _, name = place.rpartition(".")
+    real = getattr(__import__(module, fromlist=[name]), name)
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        counts[name.lstrip("_")] += 1
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(place, counted)
+
+
+@pytest.fixture
+def plain_study(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Write a cohort of plain pink squares on white and return its settings, ready to change."""
+
+    def make(rows: list[str], images: list[str], *, header: str = "") -> dict[str, Any]:
+        folder = tmp_path / "cohort"
+        (folder / "slides").mkdir(parents=True)
+        (folder / "annotations").mkdir()
+        header = header or "patient_id,age,tumor_size_cm,er,pr,her2,nodes"
+        (folder / "cohort.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        for index, name in enumerate(images):
+            write_square(folder / "slides" / f"{name}.png", seed=index)
+        return {
+            "cohort": folder / "cohort.csv",
+            "slides": folder / "slides",
+            "endpoint": "n0-vs-npos",
+            "patches": {"size": 16},
+            "bags": {"size": 4, "per_epoch": 1, "redraw": True},
+            "encoder": {"name": "small_cnn", "weights": "none", "trainable": True},
+            "methods": ("dl-cnb",),
+            "training": {"epochs": 1, "batch_size": 8, "restarts": None},
+            "out": tmp_path / "out",
+        }
+
+    return make
+
+
+def write_square(path: Path, *, seed: int, side: int = 96, margin: int = 16) -> None:
+    """A pink, grainy square on white."""
+    rng = np.random.default_rng(seed)
+    image = np.full((side, side, 3), 255, np.uint8)
+    inner = side - 2 * margin
+    grain = rng.integers(-40, 40, (inner, inner, 3))
+    pink = np.array([170, 100, 200])  # blue, green, red
+    image[margin : margin + inner, margin : margin + inner] = np.clip(pink + grain, 0, 250)
+    cv2.imwrite(str(path), image)
+
+
+def square_outline(low: int, high: int) -> str:
+    """BCNB JSON of one square."""
+    corners = [[low, low], [high, low], [high, high], [low, high]]
+    return json.dumps({"positive": [{"vertices": corners}]})
