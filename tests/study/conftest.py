@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
 from axilla.cohorts.synthetic import SyntheticCohort, SyntheticConfig, generate_cohort
@@ -95,8 +95,8 @@ def again(tmp_path: Path) -> Callable[..., StudyConfig]:
     """A study with a copy of a finished study's results, and perhaps other settings."""
 
     def copy(config: StudyConfig, **changes: Any) -> StudyConfig:
-        shutil.copytree(config.out, tmp_path / "again")
-        settings = config.model_dump() | changes | {"out": tmp_path / "again"}
+        shutil.copytree(config.out, tmp_path / "out")
+        settings = config.model_dump() | changes | {"out": tmp_path / "out"}
         return StudyConfig.model_validate(settings)
 
     return copy
@@ -124,6 +124,17 @@ def _count(monkeypatch: pytest.MonkeyPatch, counts: Counter[str], place: str) ->
         return real(*args, **kwargs)
 
     monkeypatch.setattr(place, counted)
+
+
+@pytest.fixture
+def coarse_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of few pixels, where a test is about something else."""
+    real = Figure.savefig
+
+    def save(self: Figure, *args: Any, **kwargs: Any) -> None:
+        real(self, *args, **kwargs | {"dpi": 30})
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture
@@ -162,9 +173,3 @@ def write_square(path: Path, *, seed: int, side: int = 96, margin: int = 16) -> 
     pink = np.array([170, 100, 200])  # blue, green, red
     image[margin : margin + inner, margin : margin + inner] = np.clip(pink + grain, 0, 250)
     cv2.imwrite(str(path), image)
-
-
-def square_outline(low: int, high: int) -> str:
-    """BCNB JSON of one square."""
-    corners = [[low, low], [high, low], [high, high], [low, high]]
-    return json.dumps({"positive": [{"vertices": corners}]})

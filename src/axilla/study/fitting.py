@@ -68,6 +68,7 @@ class Fitting:
             if method != "clinical"
         ]
         settings = {n: v for n, v in config.model_dump(mode="json").items() if n in used}
+        settings["encoder"] = _encoder_record(config)
         if method == "clinical":
             settings = {n: settings[n] for n in ("endpoint", "clinical")}
         elif method == "dl-cnb":
@@ -261,7 +262,7 @@ def _record(fitting: Fitting, partition: Partition, history: History | None) -> 
         "axilla": __version__,
         "study": config.name,
         "endpoint": settings["endpoint"],
-        "encoder": settings["encoder"],
+        "encoder": _encoder_record(config),
         "aggregator": settings["aggregator"],
         "patches": settings["patches"],
         "bags": settings["bags"],
@@ -270,6 +271,16 @@ def _record(fitting: Fitting, partition: Partition, history: History | None) -> 
         "patients": counts,
         "best_epoch": None if history is None else history.best,
     }
+
+
+def _encoder_record(config: StudyConfig) -> dict[str, Any]:
+    """The encoder's settings; a file of weights by its name and content, not by its place."""
+    record = config.encoder.model_dump(mode="json")
+    weights = Path(config.encoder.weights)
+    if config.encoder.weights not in {"imagenet", "none"} and weights.is_file():
+        record["weights"] = weights.name
+        record["weights_sha256"] = store.file_identity(weights, content=True)
+    return record
 
 
 def _threshold(fitting: Fitting, bundle: Bundle, partition: Partition) -> dict[str, Any]:
@@ -310,7 +321,8 @@ def _scores(
 
 def _encoder_from_record(record: Mapping[str, Any]) -> nn.Module:
     # The bundle holds the trained weights: those the training started from are not needed.
-    return build_encoder(Encoder.model_validate({**record, "weights": "none"}))
+    settings = {n: v for n, v in record.items() if n != "weights_sha256"}
+    return build_encoder(Encoder.model_validate({**settings, "weights": "none"}))
 
 
 def _write_history(folder: Path, history: History) -> None:

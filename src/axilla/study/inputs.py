@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from axilla.core.cohort import read_cohort, without
 from axilla.core.config import StudyConfig
@@ -11,6 +11,7 @@ from axilla.core.errors import AxillaError, InputProblems, Problem
 from axilla.core.progress import Reporter
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Patient, Region, Slide
+from axilla.mil.clinical import fit_preprocessor
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.regions import find_regions
 from axilla.wsi.slides import open_slide
@@ -54,10 +55,12 @@ def check_inputs(
                     problems.extend(_check_slide(slide, config))
     cohort = without(cohort, _dropped(problems, cohort))
     if not any(problem.fatal for problem in problems):
-        try:
-            make_partitions(cohort, config=config)
-        except AxillaError as error:
-            problems.append(error.problem)
+        found = _check_split(cohort, config)
+        if problems:
+            found = [
+                replace(p, cause=f"without the patients named above, {p.cause}") for p in found
+            ]
+        problems.extend(found)
     return CheckResult(cohort=cohort, problems=tuple(problems))
 
 
@@ -145,6 +148,21 @@ def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
         )
     # A search for tissue opens the image as well, and then both say the same.
     return list(dict.fromkeys(problems))
+
+
+def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:
+    """Whether the cohort can be split, and the clinical columns can be learned from."""
+    try:
+        partitions = make_partitions(cohort, config=config)
+        if config.uses_clinical:
+            for partition in partitions:
+                members = set(partition.members("train"))
+                training = [p for p in cohort.patients if p.patient_id in members]
+                fit_preprocessor(training, config=config.clinical)
+    except AxillaError as error:
+        problem = error.problem
+        return [problem if problem.file is not None else replace(problem, file=config.cohort)]
+    return []
 
 
 def _check_encoder(config: StudyConfig) -> list[Problem]:
