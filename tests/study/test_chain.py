@@ -336,6 +336,8 @@ def start_and_kill(study: Path, moment: str, count: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, moment, str(count), "predict", str(study)],
         check=False, capture_output=True, text=True, timeout=300,
+        # As many threads as this process: sums are equal to the last bit only then.
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
 
