@@ -93,7 +93,7 @@ def patch_attention(
     slides: Mapping[str, NDArray[np.generic]],
     cover: BagDrawer,
     seed: int,
-    draws: int = 4,
+    draws: int = 16,
     device: str = "cpu",
 ) -> NDArray[np.float64]:
     """Attention of every patch of a slide, averaged over bags that cover it, times the bag's size.
