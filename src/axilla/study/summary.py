@@ -17,7 +17,9 @@ SMALL_TEST = 100
 
 def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, ...]:
     """What a reader in a hurry should know, two classes and test cohort."""
-    sentences = []
+    sentences = _fold_sentences(metrics)
+    # In cross-validation there is no one test cohort, and the mean over repeats is an ensemble.
+    whom = "patients, each scored out of fold, repeats averaged" if sentences else "test patients"
     for method, by_cohort in metrics["methods"].items():
         entry = by_cohort.get("test")
         if entry is None or "sensitivity" not in entry:
@@ -29,10 +31,9 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
             continue
         sentences.append(
             f"{shown}: AUC {auc['value']:.3f} (95% CI {auc['low']:.3f} to {auc['high']:.3f}) in "
-            f"{entry['n']} test patients, {entry['positives']} of them {cohort.classes[1]}."
+            f"{entry['n']} {whom}; {entry['positives']} of them {cohort.classes[1]}."
             + _of_hundred(entry, cohort)
         )
-    sentences.extend(_fold_sentences(metrics))
     for comparison in metrics["comparisons"]:
         if comparison["cohort"] == "test" and comparison.get("p") is not None:
             a, b = (METHOD_TITLES.get(comparison[side], comparison[side]) for side in "ab")
