@@ -62,10 +62,9 @@ def ucsb(name: str) -> list[str]:
             f"({ours['n']} folds{f', {undefined} undefined' if undefined else ''}) |"
         )
     pooled = folds["pooled_auc_by_repeat"]
-    rows.append(
-        f"| {name}, AUC pooled over a repeat's folds | | {pooled['mean']:.3f}, "
-        f"SD over repeats {pooled['sd']:.3f} |"
-    )
+    # One repeat has no spread.
+    spread = "" if pooled["sd"] is None else f", SD over repeats {pooled['sd']:.3f}"
+    rows.append(f"| {name}, AUC pooled over a repeat's folds | | {pooled['mean']:.3f}{spread} |")
     return rows
 
 
