@@ -36,7 +36,7 @@ def data(toy, draw):
     )  # fmt: skip
 
 
-def run(data, *, config=SETTINGS, bags=Bags(size=5), seed=3, model=None, **more):  # noqa: B008
+def run(data, *, config=SETTINGS, bags=Bags(size=5), seed=3, model=None, **more):  # noqa: B008 - frozen
     return train(model or make_model(), data, config=config, bags=bags, seed=seed, **more)
 
 

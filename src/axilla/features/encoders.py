@@ -168,8 +168,8 @@ def _trim_inception(network: nn.Module) -> nn.Module:
     network.fc = nn.Identity()
     network.dropout = nn.Identity()
     # In training mode torchvision would return the auxiliary classifier's logits as well.
-    setattr(network, "AuxLogits", None)  # noqa: B010
-    setattr(network, "aux_logits", False)  # noqa: B010
+    setattr(network, "AuxLogits", None)  # noqa: B010 - typed as Module
+    setattr(network, "aux_logits", False)  # noqa: B010 - likewise
     return network
 
 
