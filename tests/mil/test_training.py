@@ -319,3 +319,8 @@ class TestEndToEnd:
         plain, _ = run(pictures, config=config.model_copy(update={"augment": False}), model=model)
         assert same(first, again)
         assert not same(first, plain)
+
+
+def test_training_treats_denormal_numbers_as_zero(data):
+    run(data, config=SETTINGS.model_copy(update={"epochs": 1}))
+    assert float(torch.tensor([1e-30]) * torch.tensor([1e-10])) == 0.0

@@ -79,6 +79,16 @@ def make_fabric(config: Training) -> Fabric:
     )
 
 
+def flush_denormals() -> None:
+    """Let this process treat numbers below 1e-38 as zero; the x86 is 3 times as fast for it.
+
+    Adam's moments of units that fell silent shrink until they are such numbers and never reach
+    zero; then every step costs a multiple. Threads inherit the mode when they are made: call it
+    before anything is computed, as a study does.
+    """
+    torch.set_flush_denormal(True)
+
+
 def _tell_nobody(_: Epoch) -> None:
     pass
 
@@ -105,6 +115,7 @@ def train(
     CohortError
         A patient has no patches.
     """
+    flush_denormals()
     fabric = make_fabric(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

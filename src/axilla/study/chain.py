@@ -16,6 +16,7 @@ from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter, Silent
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Partition
+from axilla.mil.training import flush_denormals
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
@@ -76,6 +77,7 @@ def run(
         Another mistake of the user's.
     """
     reporter = reporter or Silent()
+    flush_denormals()
     layout = Layout(config.out)
     store.sweep(config.out)
 
