@@ -58,6 +58,8 @@ def test_cross_validation(
     assert folds["auc"]["mean"] == pytest.approx(np.mean(folds["auc"]["values"]))
     page = page_of(result)
     assert "3-fold cross-validation, 2 repeats" in page
+    assert "Out-of-fold test" in page
+    assert "independent test" not in page.lower()  # every patient trained other folds' models
     assert f"{folds['auc']['mean']:.3f}" in page
     assert "A 2020" in page
     split = pd.read_csv(tmp_path / "out" / "split.csv")

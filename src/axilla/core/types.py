@@ -29,6 +29,8 @@ COHORT_TITLES: Mapping[str, str] = {
     "test": "Independent test",
 }
 """How tables and figures print the cohorts; files hold the short names."""
+FOLD_TITLES: Mapping[str, str] = {**COHORT_TITLES, "test": "Out-of-fold test"}
+"""The same in cross-validation, where no patient is independent of every model."""
 
 Method = Literal["clinical", "dl-cnb", "dl-cnb+c"]
 METHOD_TITLES: Mapping[str, str] = {

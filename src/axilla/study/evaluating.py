@@ -21,7 +21,14 @@ from axilla.analysis.roc import roc_curve
 from axilla.core import store
 from axilla.core.config import Clinical, ColumnEndpoint, StudyConfig, Threshold
 from axilla.core.table import parse_number
-from axilla.core.types import COHORT_TITLES, METHOD_TITLES, Cohort, Estimate, Partition
+from axilla.core.types import (
+    COHORT_TITLES,
+    FOLD_TITLES,
+    METHOD_TITLES,
+    Cohort,
+    Estimate,
+    Partition,
+)
 from axilla.study.layout import Layout
 
 TITLES = {
@@ -63,7 +70,9 @@ def evaluate_predictions(
     layout = Layout(out)
     store.write_json(layout.metrics, metrics)
     binary = "score" in predictions.columns
-    printed = performance_table(metrics) if binary else multiclass_table(metrics)
+    titles = FOLD_TITLES if "fold" in predictions.columns else COHORT_TITLES
+    table = performance_table if binary else multiclass_table
+    printed = table(metrics, cohort_titles=titles)
     files = [layout.metrics]
     files += write_table(
         layout.tables / "table2", printed.frame, notes=printed.notes,
@@ -71,10 +80,13 @@ def evaluate_predictions(
     )  # fmt: skip
     for cohort in pd.unique(predictions["cohort"]):
         part = predictions[predictions["cohort"] == cohort]
+        title = titles.get(str(cohort), str(cohort))
         if binary:
-            files += _binary_figures(part, str(cohort), metrics, classes, layout.figures)
+            files += _binary_figures(
+                part, str(cohort), metrics, classes, folder=layout.figures, title=title
+            )
         else:
-            files += _multiclass_figures(str(cohort), metrics, layout.figures)
+            files += _multiclass_figures(str(cohort), metrics, folder=layout.figures, title=title)
     return metrics, files
 
 
@@ -199,9 +211,10 @@ def _binary_figures(
     cohort: str,
     metrics: Mapping[str, Any],
     classes: Sequence[str] | None,
+    *,
     folder: Path,
+    title: str,
 ) -> list[Path]:
-    title = COHORT_TITLES.get(cohort, cohort)
     names = list(classes or ("negative", "positive"))
     curves, areas = {}, {}
     pooled = part.groupby(["method", "patient_id"], sort=False)[["label", "score"]].mean()
@@ -240,7 +253,9 @@ def _binary_figures(
     return files
 
 
-def _multiclass_figures(cohort: str, metrics: Mapping[str, Any], folder: Path) -> list[Path]:
+def _multiclass_figures(
+    cohort: str, metrics: Mapping[str, Any], *, folder: Path, title: str
+) -> list[Path]:
     files: list[Path] = []
     for method, cohorts in metrics["methods"].items():
         entry = cohorts.get(cohort)
@@ -248,8 +263,7 @@ def _multiclass_figures(cohort: str, metrics: Mapping[str, Any], folder: Path) -
             continue
         figure = Figure(figsize=(4.2, 3.8), layout="constrained")
         draw_confusion(figure.subplots(), entry["confusion_matrix"], classes=entry["classes"])
-        title = COHORT_TITLES.get(cohort, cohort).lower()
-        figure.suptitle(f"{METHOD_TITLES.get(method, method)}, {title} cohort")
+        figure.suptitle(f"{METHOD_TITLES.get(method, method)}, {title.lower()} cohort")
         files += write_figure(folder / f"confusion_{method}_{cohort}", figure)
     return files
 

@@ -15,7 +15,7 @@ from axilla import __version__
 from axilla.core.cohort import is_generated
 from axilla.core.config import ColumnEndpoint, StudyConfig
 from axilla.core.progress import Reporter
-from axilla.core.types import COHORT_TITLES, METHOD_TITLES, Patient
+from axilla.core.types import COHORT_TITLES, FOLD_TITLES, METHOD_TITLES, Patient
 from axilla.report.contents import CaseView, Figure, FlowStep, ReportContents, Table
 from axilla.report.html import render_report
 from axilla.study.explaining import explained_method
@@ -198,11 +198,17 @@ _FOLD_NOTES = {
 def _figures(layout: Layout, metrics: Mapping[str, Any]) -> tuple[Figure, ...]:
     cohorts = list(dict.fromkeys(c for by in metrics["methods"].values() for c in by))
     order = [name for name in ("test", "val", "train") if name in cohorts]
+    titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
     found: list[Figure] = []
     for cohort in order:
-        title = COHORT_TITLES.get(cohort, cohort)
+        title = titles.get(cohort, cohort)
         svg = layout.figures / f"roc_{cohort}.svg"
-        if svg.is_file():
+        drawn = any(
+            by.get(cohort, {}).get("auc", {}).get("value") is not None
+            for by in metrics["methods"].values()
+        )
+        # A file that is there without an area is an earlier run's.
+        if drawn and svg.is_file():
             found.append(
                 Figure(
                     title=f"ROC, {title.lower()} cohort",
@@ -220,11 +226,11 @@ def _figures(layout: Layout, metrics: Mapping[str, Any]) -> tuple[Figure, ...]:
             shown = METHOD_TITLES.get(method, method)
             found.append(
                 Figure(
-                    title=f"{shown}, test cohort",
+                    title=f"{shown}, {titles['test'].lower()} cohort",
                     caption="Confusion matrix at the locked threshold, and scores by class.",
                     image=svg.read_bytes(),
                     media_type="image/svg+xml",
-                    alt=f"Confusion matrix of {shown} in the test cohort",
+                    alt=f"Confusion matrix of {shown} in the {titles['test'].lower()} cohort",
                 )
             )
     return tuple(found)
@@ -292,7 +298,7 @@ def _published(fitting: Fitting, metrics: Mapping[str, Any]) -> Table | None:
                 (
                     item.source,
                     METHOD_TITLES[item.method],
-                    COHORT_TITLES[item.cohort],
+                    (FOLD_TITLES if folds else COHORT_TITLES)[item.cohort],
                     {"auc": "AUC", "accuracy": "Accuracy"}[name],
                     f"{published:.3f}",
                     _ours(name, ours, folds.get(item.method)),
