@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +21,8 @@ from axilla.study.explaining import explain_all
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
 from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
 from axilla.study.instances import embed_slides, slide_arrays
-from axilla.study.layout import Layout, write_if_new
+from axilla.study.layout import Layout
+from axilla.study.people import write_people
 from axilla.study.reporting import write_report
 from axilla.study.tiling import Tiles, is_cut, tile_slides
 
@@ -73,13 +73,23 @@ def run(
     ------
     InputProblems
         Inputs are wrong; all problems are in it.
+    BusyError
+        Another run works in the same output folder.
     AxillaError
         Another mistake of the user's.
     """
-    reporter = reporter or Silent()
     flush_denormals()
+    with store.locked(config.out):
+        store.sweep(config.out)
+        return _run(
+            config, until=until, exclude_failed=exclude_failed, reporter=reporter or Silent()
+        )
+
+
+def _run(
+    config: StudyConfig, *, until: Step, exclude_failed: bool, reporter: Reporter
+) -> StudyResult:
     layout = Layout(config.out)
-    store.sweep(config.out)
 
     def wanted(step: Step) -> bool:
         return STEPS.index(step) <= STEPS.index(until)
@@ -98,7 +108,7 @@ def run(
         if wanted("embed"):
             slide_keys = embed_slides(tiles, config=config, reporter=reporter)
     partitions = make_partitions(cohort, config=config)
-    _write_people(cohort, partitions, layout)
+    write_people(cohort, partitions, config=config)
     result = StudyResult(layout=layout, cohort=cohort, partitions=partitions)
     if not wanted("train"):
         return result
@@ -159,25 +169,6 @@ def _evaluate(
     store.write_step(config.out, "evaluate", key=key, files=files)
     reporter.done("evaluate", "tables and figures written")
     return metrics
-
-
-def _write_people(cohort: Cohort, partitions: tuple[Partition, ...], layout: Layout) -> None:
-    """Who is in which cohort, and who left the study and why."""
-    split = pd.DataFrame(
-        [
-            {"patient_id": patient, "partition": partition.name, "split": name}
-            for partition in partitions
-            for patient, name in partition.cohort_of.items()
-        ]
-    )
-    gone = pd.DataFrame(
-        [{"patient_id": e.patient_id, "step": e.step, "reason": e.reason} for e in cohort.excluded],
-        columns=["patient_id", "step", "reason"],
-    )
-    for frame, path in ((split, layout.split), (gone, layout.exclusions)):
-        buffer = io.StringIO()
-        frame.to_csv(buffer, index=False, lineterminator="\n")
-        write_if_new(path, buffer.getvalue())
 
 
 __all__ = ["STEPS", "AxillaError", "Step", "StudyResult", "check", "run"]
