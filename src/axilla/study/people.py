@@ -48,43 +48,44 @@ def check_saved_split(
     change places.
     """
     layout = Layout(config.out)
-    text = _read(layout)
+    now, text = enrolled_split(cohort, config=config), _read(layout)
+    if now is None:
+        return []  # folds test everybody
     fresh = _split_text(cohort, partitions, config=config)
     if text is None or text == fresh:
         return []
     saved = _parse(text)
     if saved is None or _was_touched(layout, text):
-        if _recorded(layout) == store.text_digest(fresh):
-            return []  # damaged, and what is computed now is what it held
-        return [
-            Problem(
-                cause="the saved split is damaged or was edited by hand, and the split that the "
-                "study now gives is not the one it held.",
-                remedy="Put the file back, or give the study another `out:`.",
-                file=layout.split,
-                code="split-damaged",
-            )
-        ]
-    now = enrolled_split(cohort, config=config)
-    if now is None or any(partition != "split" for partition in saved["partition"]):
+        # Damaged: no harm where what is computed now is what it held.
+        return [] if _recorded(layout) == store.text_digest(fresh) else [_damaged(layout)]
+    if any(partition != "split" for partition in saved["partition"]):
         return []
     was = dict(zip(saved["patient_id"], saved["split"], strict=True))
     moved = [p for p in now if p in was and (was[p] == "test") != (now[p] == "test")]
-    if not moved:
-        return []
-    first = ", ".join(f"{p} from {was[p]} to {now[p]}" for p in moved[:_NAMED])
-    more = f" and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
-    return [
-        Problem(
-            cause=f"{len(moved)} patient{'s' if len(moved) != 1 else ''} would move between "
-            f"training and test against the split saved in this folder ({first}{more}).",
-            remedy="Put `split:` and the table back as they were; or keep the saved split: copy "
-            "its column into the table and set split: {column: ...}; or give the study another "
-            "`out:`.",
-            file=layout.split,
-            code="split-changed",
-        )
-    ]
+    return [_moved([f"{p} from {was[p]} to {now[p]}" for p in moved], layout)] if moved else []
+
+
+def _damaged(layout: Layout) -> Problem:
+    return Problem(
+        cause="the saved split is damaged or was edited by hand, and the split that the study now "
+        "gives is not the one it held.",
+        remedy="Put the file back, or give the study another `out:`.",
+        file=layout.split,
+        code="split-damaged",
+    )
+
+
+def _moved(moves: list[str], layout: Layout) -> Problem:
+    count = len(moves)
+    named = ", ".join(moves[:_NAMED]) + (f" and {count - _NAMED} more" if count > _NAMED else "")
+    return Problem(
+        cause=f"{count} patient{'s' if count != 1 else ''} would move between training and test "
+        f"against the split saved in this folder ({named}).",
+        remedy="Put `split:` and the table back as they were; or keep the saved split: copy its "
+        "column into the table and set split: {column: ...}; or give the study another `out:`.",
+        file=layout.split,
+        code="split-changed",
+    )
 
 
 def _split_text(cohort: Cohort, partitions: tuple[Partition, ...], *, config: StudyConfig) -> str:
