@@ -254,7 +254,7 @@ def test_an_out_that_cannot_be_written(axilla: Axilla, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file", encoding="utf-8")
     answer = axilla("run", write_cohort(tmp_path, out="taken"))
     assert answer.code == 2
-    assert "cannot be read or written" in answer.err
+    assert "cannot be written: a file stands where the folder should be." in answer.err
     assert "taken" in answer.err
     assert "Traceback" not in answer.err
 
