@@ -21,7 +21,9 @@ import yaml
 
 from axilla import __version__
 from axilla.cli import main
-from axilla.console import ConsoleReporter
+from axilla.console import ConsoleReporter, print_problems
+from axilla.core import store
+from axilla.core.errors import Problem
 from axilla.mil.training import Epoch
 
 
@@ -254,9 +256,67 @@ def test_an_out_that_cannot_be_written(axilla: Axilla, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file", encoding="utf-8")
     answer = axilla("run", write_cohort(tmp_path, out="taken"))
     assert answer.code == 2
-    assert "cannot be read or written" in answer.err
+    assert "cannot be written: a file stands where the folder should be." in answer.err
     assert "taken" in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_two_runs_at_once(axilla: Axilla, tmp_path: Path) -> None:
+    study = write_cohort(tmp_path)
+    with store.locked(tmp_path / "out"):
+        for command in ("run", "train", "evaluate"):
+            answer = axilla(command, study)
+            assert (answer.code, answer.out) == (75, "")
+            assert answer.err.startswith(
+                "The output folder is in use:\n1. another run is working in this folder (process "
+                f"{os.getpid()} on "
+            )
+            assert f"file:    {tmp_path / 'out'}" in answer.err
+            assert "Traceback" not in answer.err
+        assert axilla("check", study).code == 0, "to look does no harm"
+    assert axilla("train", study).code == 0
+
+
+def test_check_json_says_the_same_to_programs(axilla: Axilla, tmp_path: Path) -> None:
+    study = write_cohort(tmp_path, name="Mine")
+    with (tmp_path / "cohort.csv").open("a", encoding="utf-8") as table:
+        table.write("P 05,50,2.0,positive,negative,negative,\n")
+    assert axilla("check", study).code == 2
+    said = json.loads((tmp_path / "out" / "check.json").read_text(encoding="utf-8"))
+    assert {n: said[n] for n in ("schema", "axilla", "study", "patients", "slides")} == {
+        "schema": 1, "axilla": __version__, "study": "Mine", "slides": 0,
+        "patients": {"enrolled": 21, "usable": 19, "excluded": 1},
+    }  # fmt: skip
+    assert [(p["code"], p["patient"], p["fatal"]) for p in said["problems"]] == [
+        ("table", "P 05", False),
+        ("alike-patients", "P05", False),
+        ("alike-patients", "P 05", False),
+    ]
+    for problem in said["problems"]:
+        assert set(problem) == {"code", "patient", "slide", "file", "cause", "remedy", "fatal"}
+        assert problem["file"] == str(tmp_path / "cohort.csv")
+
+
+def test_problems_are_a_table_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problem = Problem(
+        "it is [red]wrong[/red] \x1b[31m.", "Mend it.", "P1", Path("/data/a.svs"), slide="S1"
+    )
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    print_problems((problem,))
+    shown = capsys.readouterr().err
+    assert shown.startswith("1 problem in the inputs:\n")
+    for cell in ("P1", "slide S1", "a.svs", "[red]wrong[/red]", "Mend it.", "lie in: /data"):
+        assert cell in shown
+    assert "\x1b[31m" not in shown, "a table cannot steer the terminal"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    print_problems((problem,))
+    assert capsys.readouterr().err == (
+        "1 problem in the inputs:\n1. it is [red]wrong[/red] \N{REPLACEMENT CHARACTER}[31m.\n"
+        "   patient: P1\n   slide:   S1\n   file:    /data/a.svs\n   remedy:  Mend it.\n"
+    )
 
 
 def predictions(**columns: Any) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,8 @@ Exclude = Annotated[
     ),
 ]
 INPUT_ERROR = 2
+BUSY = 75
+"""sysexits' EX_TEMPFAIL: nothing is wrong, try again later."""
 
 
 @app.command()
@@ -110,17 +113,19 @@ def evaluate(
     if study is not None or out is None:
         raise typer.BadParameter("--predictions FILE goes with --out DIR and without a study")
     from axilla.core.config import parse_threshold
-    from axilla.core.store import read_predictions
+    from axilla.core.store import locked, read_predictions
     from axilla.study.evaluating import evaluate_predictions
 
-    _, files = evaluate_predictions(
-        read_predictions(predictions),
-        endpoint=predictions.stem,
-        classes=None,
-        rule=parse_threshold(threshold),
-        thresholds={},
-        out=out,
-    )
+    # Into a study's folder not while the study runs; a new folder is made only for good figures.
+    with locked(out) if out.is_dir() else nullcontext():
+        _, files = evaluate_predictions(
+            read_predictions(predictions),
+            endpoint=predictions.stem,
+            classes=None,
+            rule=parse_threshold(threshold),
+            thresholds={},
+            out=out,
+        )
     say(f"{len(files)} files written to {out}")
 
 
@@ -224,12 +229,18 @@ def _tell(result: StudyResult) -> None:
 
 def main() -> None:
     """Run the command; a user's mistake is a sentence and exit code 2, never a traceback."""
-    from axilla.core.errors import AxillaError, InputProblems, Problem
+    from axilla.core.errors import AxillaError, BusyError, InputProblems, Problem, WriteError
 
     try:
         app()
     except InputProblems as error:
         print_problems(error.problems)
+        sys.exit(INPUT_ERROR)
+    except BusyError as error:
+        print_problems((error.problem,), title="The output folder is in use:")
+        sys.exit(BUSY)
+    except WriteError as error:
+        print_problems((error.problem,), title="The run stopped:")
         sys.exit(INPUT_ERROR)
     except AxillaError as error:
         print_problems((error.problem,))
@@ -245,7 +256,7 @@ def main() -> None:
             remedy="Check its permissions, the space on the disk and the study's `out:`.",
             file=Path(os.fsdecode(name)) if isinstance(name, str | bytes) else None,
         )
-        print_problems((problem,))
+        print_problems((problem,), title="The run stopped:")
         sys.exit(INPUT_ERROR)
 
 

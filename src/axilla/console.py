@@ -21,18 +21,60 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def print_problems(problems: Sequence[Problem]) -> None:
-    """All problems to standard error, each with patient, file, cause and remedy."""
+def print_problems(problems: Sequence[Problem], *, title: str | None = None) -> None:
+    """All problems to standard error, each with patient, file, cause and remedy.
+
+    A table on a terminal, plain lines elsewhere. `title` where they are not the inputs'.
+    """
     count = len(problems)
-    sys.stderr.write(f"{count} problem{'s' if count != 1 else ''} in the inputs:\n")
+    title = title or f"{count} problem{'s' if count != 1 else ''} in the inputs:"
+    if sys.stderr.isatty():
+        _print_table(problems, title)
+        return
+    sys.stderr.write(f"{title}\n")
     for number, problem in enumerate(problems, start=1):
         lines = [f"{number}. {problem.cause}"]
         if problem.patient is not None:
             lines.append(f"   patient: {problem.patient}")
+        if problem.slide is not None:
+            lines.append(f"   slide:   {problem.slide}")
         if problem.file is not None:
             lines.append(f"   file:    {problem.file}")
         lines.append(f"   remedy:  {problem.remedy}")
-        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.write("\n".join(map(_harmless, lines)) + "\n")
+
+
+def _print_table(problems: Sequence[Problem], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_lines=True)
+    for heading, ratio in (("", 1), ("Patient", 4), ("File", 6), ("Problem", 12), ("Remedy", 10)):
+        table.add_column(heading, ratio=ratio, overflow="fold")
+    for number, problem in enumerate(problems, start=1):
+        who = problem.patient or ""
+        if problem.slide is not None and problem.slide != who:
+            who += f"\nslide {problem.slide}"
+        cells = (str(number), who, _place(problem), problem.cause, problem.remedy)
+        table.add_row(*(Text(_harmless(cell)) for cell in cells))
+    # Text, not strings: a cell of the user's table is no markup of ours.
+    console = Console(stderr=True)
+    console.print(Text(title))
+    console.print(table)
+    folders = sorted({str(p.file.parent) for p in problems if p.file is not None})
+    if folders:
+        console.print(Text(_harmless("Files lie in: " + ", ".join(folders))))
+
+
+def _place(problem: Problem) -> str:
+    """The file by its name: a whole path would leave no room for the rest."""
+    return "" if problem.file is None else problem.file.name
+
+
+def _harmless(text: str) -> str:
+    """Without what would steer the terminal: ids and cells come from somebody's table."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class ConsoleReporter:

@@ -116,7 +116,7 @@ def test_a_bad_cell_is_a_problem_of_its_patient(study, rows, change, cause, reme
     reading = read_cohort(config)
     patient = rows[1]["patient_id"]
     assert reading.problems == (
-        Problem(cause=cause, remedy=remedy, patient=patient, file=config.cohort, fatal=False),
+        Problem(cause, remedy, patient, config.cohort, fatal=False, code="table"),
     )
     assert [p.patient_id for p in reading.cohort.patients] == ["007", "9", "10"]
     assert str(reading.problems[0]) == f"patient {patient}, {config.cohort}: {cause} {remedy}"

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from axilla.core.config import StudyConfig
 from axilla.core.errors import CohortError
-from axilla.core.split import make_partitions
+from axilla.core.split import enrolled_split, make_partitions
 from axilla.core.types import Cohort, Patient
 
 
@@ -156,3 +159,87 @@ def test_a_threshold_chosen_on_validation_needs_validation(threshold):
         make_partitions(cohort, config=config_of({"column": "split"}, threshold=threshold))
     (partition,) = make_partitions(cohort, config=config_of({"column": "split"}, threshold=0.5))
     assert partition.members("val") == ()
+
+
+def staged(counts, *, classes=("N0", "N(+)"), keep=None):
+    """All enrolled patients by node stage; those of `keep` are the endpoint's."""
+    strata = {f"p{stage}-{i}": stage for stage, count in counts.items() for i in range(count)}
+    patients = tuple(
+        Patient(name, classes.index(stage) if stage in classes else 1, (), {})
+        for name, stage in strata.items()
+        if keep is None or stage in keep
+    )
+    return Cohort(classes, patients, (), len(strata), pd.DataFrame(), strata)
+
+
+STAGES = {"N0": 100, "N+(1-2)": 60, "N+(>=3)": 40}
+
+
+def test_all_endpoints_share_the_split_of_all_stages():
+    config = config_of({})
+    whole = enrolled_split(staged(STAGES), config=config)
+    assert whole is not None
+    assert len(whole) == 200
+    for stage, count in STAGES.items():
+        sides = Counter(side for p, side in whole.items() if p.startswith(f"p{stage}-"))
+        test = round(0.2 * count)
+        assert sides == {"test": test, "val": round(0.25 * (count - test)),
+                         "train": count - test - round(0.25 * (count - test))}  # fmt: skip
+    endpoints = [
+        (("N0", "N+(1-2)"), ("N0", "N+(1-2)")),
+        (("N+(1-2)", "N+(>=3)"), ("N+(1-2)", "N+(>=3)")),
+        (("N0", "N+(>=3)"), ("N0", "N+(>=3)")),
+        (("N0", "N+(1-2)", "N+(>=3)"), tuple(STAGES)),
+    ]
+    for classes, keep in endpoints:
+        cohort = staged(STAGES, classes=classes, keep=keep)
+        (partition,) = make_partitions(cohort, config=config)
+        assert dict(partition.cohort_of) == {p: whole[p] for p in cohort.labels()}
+        assert enrolled_split(cohort, config=config) == whole
+
+
+def test_the_order_of_the_table_plays_no_part():
+    cohort = staged(STAGES)
+    turned = replace(
+        cohort,
+        patients=cohort.patients[::-1],
+        strata=dict(reversed(list(cohort.strata.items()))),
+    )
+    assert enrolled_split(turned, config=config_of({})) == enrolled_split(
+        cohort, config=config_of({})
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    gone=st.integers(0, 199), seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.1, 0.2, 0.5])
+)
+def test_who_leaves_the_table_moves_one_patient_at_each_border_at_most(gone, seed, share):
+    cohort = staged(STAGES)
+    config = config_of({"seed": seed, "test": share})
+    name = list(cohort.strata)[gone]
+    fewer = replace(cohort, strata={p: s for p, s in cohort.strata.items() if p != name})
+    was, now = enrolled_split(cohort, config=config), enrolled_split(fewer, config=config)
+    moved = [p for p in now if was[p] != now[p]]
+    assert len(moved) <= 2
+    assert all(cohort.strata[p] == cohort.strata[name] for p in moved)
+    assert sum("test" in {was[p], now[p]} for p in moved) <= 1
+
+
+def test_who_leaves_the_endpoint_moves_nobody():
+    cohort = staged(STAGES)
+    (whole,) = make_partitions(cohort, config=config_of({}))
+    fewer = replace(cohort, patients=cohort.patients[5:])
+    (part,) = make_partitions(fewer, config=config_of({}))
+    assert dict(part.cohort_of) == {
+        p: side for p, side in whole.cohort_of.items() if p in fewer.labels()
+    }
+
+
+def test_folds_of_a_column_are_those_of_before():
+    """Studies with published figures were made with them."""
+    cohort = make_cohort([7, 5])
+    first, *_ = make_partitions(
+        cohort, config=config_of({"folds": 3, "validation": 0, "seed": 8888}, threshold=0.5)
+    )
+    assert first.members("test") == ("p4", "p5", "p6", "p9")

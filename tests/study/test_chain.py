@@ -44,7 +44,7 @@ def test_who_is_in_which_cohort(finished: Study) -> None:
     assert list(split.columns) == ["patient_id", "partition", "split"]
     assert split["split"].value_counts().to_dict() == {"train": 18, "val": 6, "test": 6}
     assert split.loc[split["split"] == "test", "patient_id"].tolist() == [
-        "SYN-0002", "SYN-0015", "SYN-0024", "SYN-0026", "SYN-0027", "SYN-0029",
+        "SYN-0005", "SYN-0006", "SYN-0016", "SYN-0019", "SYN-0020", "SYN-0021",
     ]  # fmt: skip
     assert dict(result.partitions[0].cohort_of) == dict(
         zip(split["patient_id"], split["split"], strict=True)
@@ -78,8 +78,8 @@ def test_predictions(finished: Study) -> None:
     assert frame["score"].between(0, 1).all()
     by_method = frame.set_index(["method", "patient_id"])["score"]
     # Sums in another order on other machines; two epochs of training hardly magnify that.
-    assert by_method["dl-cnb", "SYN-0001"] == pytest.approx(0.4321, abs=1e-3)
-    assert by_method["dl-cnb", "SYN-0002"] == pytest.approx(0.4181, abs=1e-3)
+    assert by_method["dl-cnb", "SYN-0001"] == pytest.approx(0.2926, abs=1e-3)
+    assert by_method["dl-cnb", "SYN-0005"] == pytest.approx(0.2796, abs=1e-3)
 
 
 def test_metrics(finished: Study) -> None:
@@ -100,7 +100,7 @@ def test_metrics(finished: Study) -> None:
             for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1"):
                 assert {"value", "low", "high"} <= set(entry[name])
     clinical = {name: e["auc"]["value"] for name, e in metrics["methods"]["clinical"].items()}
-    assert clinical == pytest.approx({"train": 0.875, "val": 0.375, "test": 1.0}, abs=1e-6)
+    assert clinical == pytest.approx({"train": 0.675, "val": 1.0, "test": 0.5}, abs=1e-6)
     pairs = [(c["cohort"], c["a"], c["b"]) for c in metrics["comparisons"]]
     assert len(pairs) == 9
     assert ("test", "clinical", "dl-cnb") in pairs
@@ -139,7 +139,7 @@ def test_tables_figures_and_heatmaps(finished: Study) -> None:
         "Method", "Cohort", "n", "AUC", "ACC (%)", "SENS (%)", "SPEC (%)", "PPV (%)", "NPV (%)",
     ]  # fmt: skip
     assert len(table2) == 9
-    assert table2["AUC"][0] == "0.875 [0.636, 0.981]"
+    assert table2["AUC"][0] == "0.675 [0.418, 0.872]"
     figures = {p.name for p in (out / "figures").iterdir()}
     for cohort in ("train", "val", "test"):
         assert {f"roc_{cohort}.{s}" for s in ("svg", "png", "csv")} <= figures
@@ -236,7 +236,7 @@ def test_a_touched_slide_alone_is_cut_again(
     frozen: Study, tiny: SyntheticCohort, again: Again, work: Counter[str]
 ) -> None:
     config = again(frozen[0])
-    slide = tiny.slides / "SYN-0002.jpg"  # a test patient: nothing is trained again
+    slide = tiny.slides / "SYN-0005.jpg"  # a test patient: nothing is trained again
     status = slide.stat()
     os.utime(slide, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
     try:
@@ -252,12 +252,12 @@ def test_a_touched_slide_alone_is_cut_again(
 
 def test_a_lost_file_is_made_again(finished: Study, again: Again, work: Counter[str]) -> None:
     config = again(finished[0])
-    lost = ("figures/roc_test.svg", "heatmaps/SYN-0002.png", "patches/SYN-0003.parquet")
+    lost = ("figures/roc_test.svg", "heatmaps/SYN-0005.png", "patches/SYN-0003.parquet")
     for name in lost:
         (config.out / name).unlink()
     run(config)
     assert dict(work) == {
-        "open_slide": 1, "cut_patches": 1, "evaluate_predictions": 1, "explain_slide": 1,
+        "cut_patches": 1, "evaluate_predictions": 1, "explain_slide": 1,
     }  # fmt: skip
     for name in lost:
         assert (config.out / name).read_bytes() == (finished[0].out / name).read_bytes()

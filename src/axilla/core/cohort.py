@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GENERATED = "GENERATED.txt"
-_SPLIT_NAMES: Mapping[str, CohortName] = {
+SPLIT_NAMES: Mapping[str, CohortName] = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -60,6 +61,7 @@ def read_cohort(config: StudyConfig) -> CohortReading:
     problems: list[Problem] = []
     excluded: list[Exclusion] = []
     patients: list[Patient] = []
+    strata: dict[str, str] = {}
     find = SlideFinder(config) if config.uses_slides else None
     enrolled = table["patient_id"].replace("", pd.NA).nunique()
     problems.extend(
@@ -75,6 +77,8 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         patient = read.patient(find)
         problems.extend(read.problems)
         excluded.extend(read.excluded)
+        if read.stratum is not None:
+            strata[read.patient_id] = read.stratum
         if patient is not None and not read.problems:
             patients.append(patient)
     frame = numeric_where_possible(
@@ -86,6 +90,7 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         excluded=tuple(excluded),
         enrolled=int(enrolled),
         frame=frame,
+        strata=strata,
     )
     problems.extend(_class_problems(cohort, config))
     return CohortReading(cohort=cohort, problems=tuple(problems))
@@ -149,6 +154,7 @@ class _PatientReader:
         self.config = config
         self.problems: list[Problem] = []
         self.excluded: list[Exclusion] = []
+        self.stratum: str | None = None
 
     def patient(self, find: SlideFinder | None) -> Patient | None:
         """The patient, or None where excluded or where `problems` says why."""
@@ -167,7 +173,15 @@ class _PatientReader:
         )
         return None if label is None else patient
 
-    def _problem(self, cause: str, remedy: str, *, file: Path | None = None) -> None:
+    def _problem(
+        self,
+        cause: str,
+        remedy: str,
+        *,
+        file: Path | None = None,
+        slide: str | None = None,
+        code: str = "table",
+    ) -> None:
         self.problems.append(
             Problem(
                 cause=cause,
@@ -175,6 +189,8 @@ class _PatientReader:
                 patient=self.patient_id,
                 file=file if file is not None else self.config.cohort,
                 fatal=False,
+                slide=slide,
+                code=code,
             )
         )
 
@@ -204,9 +220,13 @@ class _PatientReader:
         found: int | Outside | Unclear
         if isinstance(endpoint, ColumnEndpoint):
             found = column_class(self._cell(endpoint.column), endpoint)
+            if not isinstance(found, Unclear):
+                self.stratum = class_names(endpoint)[found]
         else:
             stage = node_stage(nodes=self._cell("nodes"), aln_status=self._cell("aln_status"))
             found = stage if isinstance(stage, Unclear) else node_class(stage, endpoint)
+            if not isinstance(stage, Unclear):
+                self.stratum = stage
         if isinstance(found, Unclear):
             self._problem(found.cause, found.remedy)
             return None
@@ -240,7 +260,7 @@ class _PatientReader:
         if not isinstance(self.config.split, ColumnSplit):
             return None
         text = self._cell(self.config.split.column)
-        name = _SPLIT_NAMES.get(text.lower())
+        name = SPLIT_NAMES.get(text.lower())
         if name is None:
             self._problem(
                 f"`{self.config.split.column}` is {text!r}, which is no cohort.",
@@ -272,7 +292,8 @@ class _PatientReader:
                     )
                 continue
             seen.add(slide_id)
-            slide = find.slide(self.patient_id, slide_id, str(row.get("slide", "")), self._problem)
+            say = partial(self._problem, slide=slide_id, code="slide")
+            slide = find.slide(self.patient_id, slide_id, str(row.get("slide", "")), say)
             if slide is not None:
                 slides.append(slide)
         return tuple(slides)

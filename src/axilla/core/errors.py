@@ -6,7 +6,7 @@ Every class is also the closest builtin, so that a caller of the Python API can 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,9 @@ class Problem:
     file: Path | None = None
     fatal: bool = True
     """False for what only takes a patient or slide out of the study, not the study itself."""
+    slide: str | None = None
+    code: str = "input"
+    """The kind of problem, for programs that read `check.json`."""
 
     def __str__(self) -> str:
         where = ", ".join(
@@ -38,44 +41,72 @@ class Problem:
 class AxillaError(Exception):
     """A mistake in the inputs; `str()` of it is what the user reads."""
 
+    code: ClassVar[str] = "input"
+
     def __init__(
         self, cause: str, remedy: str, *, patient: str | None = None, file: Path | None = None
     ) -> None:
-        self.problem = Problem(cause=cause, remedy=remedy, patient=patient, file=file)
+        self.problem = Problem(
+            cause=cause, remedy=remedy, patient=patient, file=file, code=self.code
+        )
         super().__init__(str(self.problem))
 
 
 class ConfigError(AxillaError, ValueError):
     """The study file says something that cannot be done."""
 
+    code = "config"
+
 
 class CohortError(AxillaError, ValueError):
     """The table of patients is wrong."""
+
+    code = "cohort"
 
 
 class SlideError(AxillaError, OSError):
     """A slide is missing or cannot be read."""
 
+    code = "slide"
     __str__ = AxillaError.__str__
 
 
 class AnnotationError(AxillaError, ValueError):
     """An annotation cannot be read or does not fit its slide."""
 
+    code = "annotation"
+
 
 class WeightsError(AxillaError, OSError):
     """Encoder weights cannot be had."""
 
+    code = "weights"
     __str__ = AxillaError.__str__
 
 
 class StatisticsError(AxillaError, ValueError):
     """A figure cannot be computed from these numbers."""
 
+    code = "statistics"
+
 
 class StoreError(AxillaError, OSError):
     """An artefact in the output folder is missing, damaged or of another version."""
 
+    code = "store"
+    __str__ = AxillaError.__str__
+
+
+class WriteError(StoreError):
+    """The disk refuses an artefact: it is full, read-only or somebody else's."""
+
+    code = "write"
+
+
+class BusyError(AxillaError, BlockingIOError):
+    """Another run holds the output folder."""
+
+    code = "busy"
     __str__ = AxillaError.__str__
 
 

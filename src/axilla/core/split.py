@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from axilla.core.cohort import SPLIT_NAMES
 from axilla.core.config import ColumnSplit, FoldSplit, RandomSplit, StudyConfig
 from axilla.core.errors import CohortError
 from axilla.core.types import Cohort, CohortName, Partition
@@ -17,19 +19,23 @@ if TYPE_CHECKING:
 def make_partitions(cohort: Cohort, *, config: StudyConfig) -> tuple[Partition, ...]:
     """One partition for a split, one a fold and repeat for cross-validation.
 
+    A random split is made over all enrolled patients by node stage and then cut down to those of
+    the endpoint, so that all endpoints share it.
+
     Raises
     ------
     CohortError
         The cohort is too small, or a cohort of the split lacks patients of a class.
     """
     split = config.split
+    partitions: tuple[Partition, ...]
     if isinstance(split, ColumnSplit):
         given = {p.patient_id: p.split or "train" for p in cohort.patients}
-        partitions: tuple[Partition, ...] = (
-            Partition(name="split", cohort_of=given, seed=config.training.seed),
-        )
+        partitions = (Partition(name="split", cohort_of=given, seed=config.training.seed),)
     elif isinstance(split, RandomSplit):
-        partitions = (_random_partition(cohort, split, seed=config.training.seed),)
+        where = _random_split(cohort, split)
+        given = {p.patient_id: where[p.patient_id] for p in cohort.patients}
+        partitions = (Partition(name="split", cohort_of=given, seed=config.training.seed),)
     else:
         partitions = _fold_partitions(cohort, split, seed=config.training.seed)
     for partition in partitions:
@@ -37,12 +43,47 @@ def make_partitions(cohort: Cohort, *, config: StudyConfig) -> tuple[Partition, 
     return partitions
 
 
-def _random_partition(cohort: Cohort, split: RandomSplit, *, seed: int) -> Partition:
-    rng = np.random.default_rng(split.seed)
-    rest, test = _stratified(cohort.labels(), share=split.test, rng=rng)
-    train, val = _stratified(rest, share=split.validation, rng=rng)
-    cohort_of = _in_order(cohort, {"train": train, "val": val, "test": test})
-    return Partition(name="split", cohort_of=cohort_of, seed=seed)
+def enrolled_split(cohort: Cohort, *, config: StudyConfig) -> dict[str, CohortName] | None:
+    """The one split that all endpoints of a study share, over every patient of the table.
+
+    It names patients outside the endpoint and patients with a problem as well, so that neither
+    another endpoint nor an exclusion moves anybody. Sorted by patient id. None for folds, in which
+    everybody is tested once a repeat.
+    """
+    if isinstance(config.split, RandomSplit):
+        return _random_split(cohort, config.split)
+    if isinstance(config.split, ColumnSplit):
+        cells = cohort.frame[config.split.column].dropna()
+        named = {str(p): SPLIT_NAMES.get(str(cell).lower()) for p, cell in cells.items()}
+        return {patient: name for patient, name in sorted(named.items()) if name is not None}
+    return None
+
+
+def _random_split(cohort: Cohort, split: RandomSplit) -> dict[str, CohortName]:
+    """Within each node stage, patients in the order of a seeded hash of their id.
+
+    The head of that order is tested, its tail validates, and the rest trains. The order of the
+    table plays no part, and a patient who is added or taken away changes nobody's place in the
+    order: at most the one patient at each of the two borders of that stage moves.
+    """
+    strata = cohort.strata or {p: cohort.classes[label] for p, label in cohort.labels().items()}
+    where: dict[str, CohortName] = {}
+    for stratum in sorted(set(strata.values())):
+        members = [patient for patient, value in strata.items() if value == stratum]
+        order = sorted(members, key=lambda patient: (_place(patient, split.seed), patient))
+        tested = round(split.test * len(order))
+        validating = round(split.validation * (len(order) - tested))
+        for position, patient in enumerate(order):
+            where[patient] = (
+                "test" if position < tested
+                else "val" if position >= len(order) - validating
+                else "train"
+            )  # fmt: skip
+    return dict(sorted(where.items()))
+
+
+def _place(patient: str, seed: int) -> bytes:
+    return hashlib.blake2b(patient.encode(), key=seed.to_bytes(4), digest_size=16).digest()
 
 
 def _stratified(

@@ -125,6 +125,11 @@ class Cohort:
     """Patients in the table, before any exclusion."""
     frame: pd.DataFrame
     """All columns of the table by `patient_id` (index), for the cohort's description only."""
+    strata: Mapping[str, str] = field(default_factory=dict)
+    """Node stage (class, for a column's endpoint) of every enrolled patient who has one.
+
+    Also of those outside the endpoint and of those with a problem: the split is theirs as well.
+    """
 
     def labels(self) -> dict[str, int]:
         """Class index by patient id."""

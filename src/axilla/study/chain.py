@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,14 +16,16 @@ from axilla.core.progress import Reporter, Silent
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Partition
 from axilla.mil.training import flush_denormals
+from axilla.study.checking import CheckMemory
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
 from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
 from axilla.study.instances import embed_slides, slide_arrays
-from axilla.study.layout import Layout, write_if_new
+from axilla.study.layout import Layout
+from axilla.study.people import write_people
 from axilla.study.reporting import write_report
-from axilla.study.tiling import Tiles, is_cut, tile_slides
+from axilla.study.tiling import Tiles, is_cut, tile_key, tile_slides
 
 Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
 STEPS: tuple[Step, ...] = (
@@ -45,7 +46,9 @@ class StudyResult:
 
 def check(config: StudyConfig, *, reporter: Reporter | None = None) -> tuple[Problem, ...]:
     """Every problem of the inputs, before any computing; empty where there is none."""
-    result: CheckResult = check_inputs(config, reporter=reporter or Silent())
+    result: CheckResult = check_inputs(
+        config, reporter=reporter or Silent(), memory=_memory(config)
+    )
     return result.problems
 
 
@@ -73,13 +76,23 @@ def run(
     ------
     InputProblems
         Inputs are wrong; all problems are in it.
+    BusyError
+        Another run works in the same output folder.
     AxillaError
         Another mistake of the user's.
     """
-    reporter = reporter or Silent()
     flush_denormals()
+    with store.locked(config.out):
+        store.sweep(config.out)
+        return _run(
+            config, until=until, exclude_failed=exclude_failed, reporter=reporter or Silent()
+        )
+
+
+def _run(
+    config: StudyConfig, *, until: Step, exclude_failed: bool, reporter: Reporter
+) -> StudyResult:
     layout = Layout(config.out)
-    store.sweep(config.out)
 
     def wanted(step: Step) -> bool:
         return STEPS.index(step) <= STEPS.index(until)
@@ -88,7 +101,7 @@ def run(
         config,
         exclude_failed=exclude_failed,
         reporter=reporter,
-        known=functools.partial(is_cut, config=config),
+        memory=_memory(config),
     )
     tiles: Tiles | None = None
     slide_keys: dict[str, str] = {}
@@ -98,7 +111,7 @@ def run(
         if wanted("embed"):
             slide_keys = embed_slides(tiles, config=config, reporter=reporter)
     partitions = make_partitions(cohort, config=config)
-    _write_people(cohort, partitions, layout)
+    write_people(cohort, partitions, config=config)
     result = StudyResult(layout=layout, cohort=cohort, partitions=partitions)
     if not wanted("train"):
         return result
@@ -124,6 +137,14 @@ def run(
     report = write_report(fitting, tiles, predictions, metrics, reporter=reporter)
     return StudyResult(
         layout=layout, cohort=cohort, partitions=partitions, metrics=metrics, report=report
+    )
+
+
+def _memory(config: StudyConfig) -> CheckMemory:
+    return CheckMemory(
+        config.out,
+        key_of=functools.partial(tile_key, config=config),
+        known=functools.partial(is_cut, config=config),
     )
 
 
@@ -159,25 +180,6 @@ def _evaluate(
     store.write_step(config.out, "evaluate", key=key, files=files)
     reporter.done("evaluate", "tables and figures written")
     return metrics
-
-
-def _write_people(cohort: Cohort, partitions: tuple[Partition, ...], layout: Layout) -> None:
-    """Who is in which cohort, and who left the study and why."""
-    split = pd.DataFrame(
-        [
-            {"patient_id": patient, "partition": partition.name, "split": name}
-            for partition in partitions
-            for patient, name in partition.cohort_of.items()
-        ]
-    )
-    gone = pd.DataFrame(
-        [{"patient_id": e.patient_id, "step": e.step, "reason": e.reason} for e in cohort.excluded],
-        columns=["patient_id", "step", "reason"],
-    )
-    for frame, path in ((split, layout.split), (gone, layout.exclusions)):
-        buffer = io.StringIO()
-        frame.to_csv(buffer, index=False, lineterminator="\n")
-        write_if_new(path, buffer.getvalue())
 
 
 __all__ = ["STEPS", "AxillaError", "Step", "StudyResult", "check", "run"]

@@ -91,7 +91,8 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
         folder = layout.model(method, partition.name)
         bundle, history = _train_one(fitting, method, partition, reporter=reporter)
         if history is not None:
-            _write_history(folder, history)
+            sha = _write_history(folder, history)
+            bundle = replace(bundle, record={**bundle.record, "history_sha256": sha})
         store.write_model(folder, to_stored(bundle), key=keys[method, partition.name])
     for method, partition in wanted:
         _lock_threshold(fitting, method, partition, key=keys[method, partition.name])
@@ -325,7 +326,10 @@ def _encoder_from_record(record: Mapping[str, Any]) -> nn.Module:
     return build_encoder(Encoder.model_validate({**settings, "weights": "none"}))
 
 
-def _write_history(folder: Path, history: History) -> None:
+def _write_history(folder: Path, history: History) -> str:
+    """Write `history.csv`; the digest of what it holds."""
     buffer = io.StringIO()
     pd.DataFrame([asdict(epoch) for epoch in history.epochs]).to_csv(buffer, index=False)
-    store.write_text(folder / "history.csv", buffer.getvalue())
+    path = folder / "history.csv"
+    store.write_text(path, buffer.getvalue())
+    return store.file_identity(path, content=True)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from axilla.core.cohort import read_cohort, without
 from axilla.core.config import StudyConfig
-from axilla.core.errors import AxillaError, InputProblems, Problem
+from axilla.core.errors import AxillaError, InputProblems, Problem, WriteError
 from axilla.core.progress import Reporter
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Patient, Region, Slide
 from axilla.mil.clinical import fit_preprocessor
+from axilla.study.checking import CheckMemory, same_files, write_check
+from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
+from axilla.study.people import check_saved_split
+from axilla.study.telling import telling_columns
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.regions import find_regions
 from axilla.wsi.slides import open_slide
@@ -26,15 +32,13 @@ class CheckResult:
     problems: tuple[Problem, ...]
 
 
-def check_inputs(
-    config: StudyConfig, *, reporter: Reporter, known: Callable[[Slide], bool] | None = None
-) -> CheckResult:
-    """Read the table, open every slide, read every annotation, try the split.
+def check_inputs(config: StudyConfig, *, reporter: Reporter, memory: CheckMemory) -> CheckResult:
+    """Read the table, open every slide, read every annotation, try the split, look for leakage.
 
     Parameters
     ----------
-    known
-        Slides of which it is true were in order before and did not change; they are not opened.
+    memory
+        Slides that it knows were in order before and did not change; they are not opened.
 
     Returns
     -------
@@ -44,15 +48,18 @@ def check_inputs(
     try:
         reading = read_cohort(config)
     except AxillaError as error:
-        return CheckResult(cohort=None, problems=(error.problem,))
+        result = CheckResult(cohort=None, problems=(error.problem,))
+        return _written(result, config=config, memory=memory)
     problems = list(reading.problems)
     cohort = reading.cohort
+    problems.extend(alike_patients(cohort, config=config))
     if config.uses_slides:
+        slides = slides_of(cohort.patients)
         problems.extend(_check_encoder(config))
-        for patient in reporter.track(cohort.patients, "Checking slides"):
-            for slide in patient.slides:
-                if known is None or not known(slide):
-                    problems.extend(_check_slide(slide, config))
+        problems.extend(_check_slides(slides, config, reporter=reporter, memory=memory))
+        images = [image for slide in slides for image in slide.images]
+        same = same_files(images, memory=memory)
+        problems.extend(duplicate_slides(slides, same))
     cohort = without(cohort, _dropped(problems, cohort))
     if not any(problem.fatal for problem in problems):
         found = _check_split(cohort, config)
@@ -61,7 +68,8 @@ def check_inputs(
                 replace(p, cause=f"without the patients named above, {p.cause}") for p in found
             ]
         problems.extend(found)
-    return CheckResult(cohort=cohort, problems=tuple(problems))
+    result = CheckResult(cohort=cohort, problems=tuple(problems))
+    return _written(result, config=config, memory=memory)
 
 
 def usable_cohort(
@@ -69,7 +77,7 @@ def usable_cohort(
     *,
     exclude_failed: bool,
     reporter: Reporter,
-    known: Callable[[Slide], bool] | None = None,
+    memory: CheckMemory,
 ) -> Cohort:
     """The cohort to study.
 
@@ -78,7 +86,7 @@ def usable_cohort(
     InputProblems
         Something is wrong that `exclude_failed` cannot leave out, or anything at all without it.
     """
-    result = check_inputs(config, reporter=reporter, known=known)
+    result = check_inputs(config, reporter=reporter, memory=memory)
     stopping = tuple(p for p in result.problems if p.fatal or not exclude_failed)
     if stopping or result.cohort is None:
         raise InputProblems(stopping)
@@ -113,6 +121,8 @@ def excludable(error: AxillaError, slide: Slide) -> Problem:
         patient=slide.patient_id,
         file=error.problem.file,
         fatal=False,
+        slide=slide.slide_id,
+        code=error.problem.code,
     )
 
 
@@ -124,6 +134,39 @@ def _dropped(problems: list[Problem], cohort: Cohort) -> dict[str, tuple[str, st
         if problem.patient is not None and not problem.fatal and problem.patient not in outside:
             causes.setdefault(problem.patient, []).append(problem.cause)
     return {patient: ("check", " ".join(found)) for patient, found in causes.items()}
+
+
+def _written(result: CheckResult, *, config: StudyConfig, memory: CheckMemory) -> CheckResult:
+    """The same result, kept in the output folder; that it cannot be written is a problem too."""
+    try:
+        memory.save()
+        write_check(config, cohort=result.cohort, problems=result.problems)
+    except WriteError as error:
+        return replace(result, problems=(*result.problems, error.problem))
+    return result
+
+
+def _check_slides(
+    slides: list[Slide], config: StudyConfig, *, reporter: Reporter, memory: CheckMemory
+) -> Iterator[Problem]:
+    """Problems of the slides, in their order, some slides looked at at a time."""
+
+    def look(slide: Slide) -> list[Problem]:
+        return [] if memory.knows(slide) else _check_slide(slide, config)
+
+    if not slides:
+        return
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        futures = [pool.submit(look, slide) for slide in slides]
+        pairs = list(zip(slides, futures, strict=True))
+        try:
+            for slide, future in reporter.track(pairs, "Checking slides"):
+                found = future.result()
+                if not found:
+                    memory.remember(slide)
+                yield from found
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
@@ -142,7 +185,8 @@ def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
             problems.append(excludable(error, slide))
             continue
         problems.extend(
-            check_regions(
+            replace(problem, slide=slide.slide_id, code="annotation")
+            for problem in check_regions(
                 drawn, size=size, patient_id=slide.patient_id, file=slide.annotation or image
             )
         )
@@ -151,9 +195,14 @@ def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
 
 
 def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:
-    """Whether the cohort can be split, and the clinical columns can be learned from."""
+    """Whether the cohort can be split, and the clinical columns can and may be learned from."""
     try:
         partitions = make_partitions(cohort, config=config)
+        leaks = [
+            *alike_groups(cohort, config=config),
+            *check_saved_split(cohort, partitions, config=config),
+            *telling_columns(cohort, partitions, config=config),
+        ]
         if config.uses_clinical:
             for partition in partitions:
                 members = set(partition.members("train"))
@@ -162,7 +211,7 @@ def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:
     except AxillaError as error:
         problem = error.problem
         return [problem if problem.file is not None else replace(problem, file=config.cohort)]
-    return []
+    return leaks
 
 
 def _check_encoder(config: StudyConfig) -> list[Problem]:

@@ -53,6 +53,16 @@ class Layout:
         return self.out / "split.csv"
 
     @property
+    def check(self) -> Path:
+        """What the last check of the inputs said, for programs."""
+        return self.out / "check.json"
+
+    @property
+    def check_memory(self) -> Path:
+        """What was in order at the last check."""
+        return self.out / "steps" / "checked.json"
+
+    @property
     def exclusions(self) -> Path:
         """Who left the study, and why."""
         return self.out / "exclusions.csv"

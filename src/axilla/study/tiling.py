@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 from axilla.core import store
@@ -67,11 +68,13 @@ def tile_slides(
         if store.read_grid_key(layout.grid(slide.slide_id)) != keys[slide.slide_id]
     ]
     problems: list[Problem] = []
-    for slide, result in _cut_all(todo, config=config, reporter=reporter):
-        if isinstance(result, Problem):
-            problems.append(result)
-        else:
-            store.write_grid(layout.grid(slide.slide_id), result, key=keys[slide.slide_id])
+    # Closed at once where writing fails: slides still waiting to be cut are then let go.
+    with closing(_cut_all(todo, config=config, reporter=reporter)) as results:
+        for slide, result in results:
+            if isinstance(result, Problem):
+                problems.append(result)
+            else:
+                store.write_grid(layout.grid(slide.slide_id), result, key=keys[slide.slide_id])
     failed = {problem.patient for problem in problems}
     grids = {
         slide.slide_id: store.read_grid(layout.grid(slide.slide_id))
@@ -98,7 +101,7 @@ def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:
 
 def _cut_all(
     slides: list[Slide], *, config: StudyConfig, reporter: Reporter
-) -> Iterator[tuple[Slide, PatchGrid | Problem]]:
+) -> Generator[tuple[Slide, PatchGrid | Problem]]:
     """Slides with their grid or what went wrong, in order, some at a time."""
 
     def cut(slide: Slide) -> PatchGrid | Problem:
@@ -114,8 +117,11 @@ def _cut_all(
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         futures = [pool.submit(cut, slide) for slide in slides]
         pairs = list(zip(slides, futures, strict=True))
-        for slide, future in reporter.track(pairs, "Cutting patches"):
-            yield slide, future.result()
+        try:
+            for slide, future in reporter.track(pairs, "Cutting patches"):
+                yield slide, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _without_patches(

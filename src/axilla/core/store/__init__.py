@@ -4,9 +4,17 @@ Every artefact is written under a temporary name, flushed and renamed, so that a
 either the whole file or none; each carries its schema version and the key of the step that made it.
 """
 
-from axilla.core.store.atomic import digest, file_identity, sweep, write_bytes, write_text
+from axilla.core.store.atomic import (
+    digest,
+    file_identity,
+    sweep,
+    text_digest,
+    write_bytes,
+    write_text,
+)
 from axilla.core.store.features import Features, read_features, read_features_key, write_features
 from axilla.core.store.grids import read_grid, read_grid_key, write_grid
+from axilla.core.store.lock import locked
 from axilla.core.store.models import StoredModel, read_model, read_model_key, write_model
 from axilla.core.store.records import (
     SCHEMA_VERSION,
@@ -15,7 +23,7 @@ from axilla.core.store.records import (
     write_json,
     write_predictions,
 )
-from axilla.core.store.steps import forget_step, step_is_done, write_step
+from axilla.core.store.steps import forget_step, step_files, step_is_done, write_step
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -24,6 +32,7 @@ __all__ = [
     "digest",
     "file_identity",
     "forget_step",
+    "locked",
     "read_features",
     "read_features_key",
     "read_grid",
@@ -32,8 +41,10 @@ __all__ = [
     "read_model",
     "read_model_key",
     "read_predictions",
+    "step_files",
     "step_is_done",
     "sweep",
+    "text_digest",
     "write_bytes",
     "write_features",
     "write_grid",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import h5py
 import numpy as np
 
 from axilla.core.errors import StoreError
-from axilla.core.store.atomic import atomic_path
+from axilla.core.store.atomic import write_bytes
 from axilla.core.store.records import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -39,10 +40,9 @@ class Features:
 
 def write_features(path: Path, value: Features, *, key: str) -> None:
     """Write the features of one slide; the same input gives the same bytes."""
-    with (
-        atomic_path(path) as temporary,
-        h5py.File(temporary, "w", track_order=False) as file,
-    ):
+    # In memory first: on a full disk HDF5 fails when it closes the file, and leaves it open.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", track_order=False) as file:
         # No creation times: a run that was killed and started again writes byte-equal files.
         file.create_dataset("features", data=value.features, track_times=False)
         file.create_dataset("coords", data=value.coords, track_times=False)
@@ -52,6 +52,7 @@ def write_features(path: Path, value: Features, *, key: str) -> None:
         file.attrs["mpp"] = np.nan if value.mpp is None else value.mpp
         file.attrs["config_hash"] = key
         file.attrs["schema_version"] = SCHEMA_VERSION
+    write_bytes(path, buffer.getvalue())
 
 
 def read_features_key(path: Path) -> str | None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from axilla.core.errors import StoreError
-from axilla.core.store.atomic import atomic_path, file_identity
+from axilla.core.store.atomic import file_identity, write_bytes
 from axilla.core.store.records import SCHEMA_VERSION, read_json, write_json
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def write_model(folder: Path, model: StoredModel, *, key: str) -> None:
     # The old record goes first: a run killed in between must not leave it beside new weights.
     (folder / "model.json").unlink(missing_ok=True)
     weights = folder / "model.safetensors"
-    with atomic_path(weights) as temporary:
-        save_file({n: np.asarray(t, order="C") for n, t in model.tensors.items()}, temporary)
+    # Through memory: safetensors tells of a full disk in an error of its own.
+    write_bytes(weights, save({n: np.asarray(t, order="C") for n, t in model.tensors.items()}))
     ours = {
         "schema": SCHEMA_VERSION,
         "key": key,
@@ -45,8 +45,11 @@ def write_model(folder: Path, model: StoredModel, *, key: str) -> None:
 
 
 def read_model_key(folder: Path) -> str | None:
-    """Key of the training that wrote the model; None where there is no whole one."""
-    if not ((folder / "model.json").is_file() and (folder / "model.safetensors").is_file()):
+    """Key of the training that wrote the model; None where there is no whole one.
+
+    The files are read whole and compared with their digests: a cut one is trained again, not used.
+    """
+    if not (folder / "model.json").is_file():
         return None
     try:
         record = read_json(folder / "model.json")
@@ -54,6 +57,13 @@ def read_model_key(folder: Path) -> str | None:
         return None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA_VERSION:
         return None
+    files = {"model.safetensors": record.get("weights_sha256")}
+    if record.get("history_sha256") is not None:
+        files["history.csv"] = record["history_sha256"]
+    for name, sha in files.items():
+        path = folder / name
+        if not path.is_file() or file_identity(path, content=True) != sha:
+            return None
     return str(record.get("key"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from axilla.core.errors import StoreError
 from axilla.core.store.atomic import file_identity
@@ -19,21 +19,33 @@ def _record(out: Path, step: str) -> Path:
 
 def step_is_done(out: Path, step: str, *, key: str) -> bool:
     """Whether the step ran with this key and all its files still hold what it wrote."""
-    record = _record(out, step)
-    if not record.is_file():
-        return False
-    try:
-        value = read_json(record)
-    except StoreError:
-        return False
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA_VERSION:
-        return False
-    if value.get("key") != key:
+    value = _read(out, step)
+    if value is None or value.get("key") != key:
         return False
     return all(
         (out / name).is_file() and file_identity(out / name, content=True) == sha
         for name, sha in value["files"].items()
     )
+
+
+def step_files(out: Path, step: str) -> dict[str, str]:
+    """SHA-256 of each file that the step wrote, by its path under `out`; empty without a record."""
+    value = _read(out, step)
+    return {} if value is None else dict(value["files"])
+
+
+def _read(out: Path, step: str) -> dict[str, Any] | None:
+    """The record of a step, None where there is no whole one of this schema."""
+    record = _record(out, step)
+    if not record.is_file():
+        return None
+    try:
+        value = read_json(record)
+    except StoreError:
+        return None
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA_VERSION:
+        return None
+    return value
 
 
 def write_step(out: Path, step: str, *, key: str, files: Iterable[Path]) -> None:

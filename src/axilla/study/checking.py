@@ -1,0 +1,175 @@
+"""What a check leaves behind: `check.json` for programs, and a memory that makes the next quick."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from axilla import __version__
+from axilla.core import store
+from axilla.core.config import StudyConfig
+from axilla.core.errors import Problem, StoreError
+from axilla.core.types import Cohort, Slide
+from axilla.study.layout import Layout, write_if_new
+
+_EDGE = 64 * 1024
+"""Bytes of head and tail that are compared before a whole file is read."""
+
+K = TypeVar("K", bound=Hashable)
+
+
+class CheckMemory:
+    """Slides that were in order, and digests of files, each with what tells that it changed.
+
+    Parameters
+    ----------
+    out
+        The study's output folder.
+    key_of
+        What the check of a slide depends on: its files, its annotation, the settings.
+    known
+        Whether a slide is in order for another reason, for example because it was cut.
+    """
+
+    def __init__(
+        self, out: Path, *, key_of: Callable[[Slide], str], known: Callable[[Slide], bool]
+    ) -> None:
+        self._path = Layout(out).check_memory
+        self._key_of, self._known = key_of, known
+        self._slides: dict[str, str] = {}
+        self._digests: dict[str, list[str]] = {}
+        self._was_slides, self._was_digests = self._read()
+
+    def knows(self, slide: Slide) -> bool:
+        """Whether the slide was in order before and did not change; safe to ask from threads."""
+        try:
+            key = self._key_of(slide)
+            return self._was_slides.get(slide.slide_id) == key or self._known(slide)
+        except OSError:
+            return False  # gone or unreadable: the check says what is wrong
+
+    def remember(self, slide: Slide) -> None:
+        """The slide is in order."""
+        self._slides[slide.slide_id] = self._key_of(slide)
+
+    def digest(self, path: Path) -> str:
+        """BLAKE2b of a file's whole content, read again only where the file changed."""
+        identity = store.file_identity(path)
+        was = self._was_digests.get(str(path))
+        if was is not None and was[0] == identity:
+            value = was[1]
+        else:
+            with path.open("rb") as file:
+                value = hashlib.file_digest(file, "blake2b").hexdigest()
+        self._digests[str(path)] = [identity, value]
+        return value
+
+    def save(self) -> None:
+        """Keep what this check found; what is no longer part of the study is forgotten."""
+        value = {"schema": store.SCHEMA_VERSION, "slides": self._slides, "files": self._digests}
+        write_if_new(self._path, json.dumps(value, sort_keys=True, indent=0) + "\n")
+
+    def _read(self) -> tuple[dict[str, str], dict[str, list[str]]]:
+        """Nothing where the file is missing, cut or another version's: then all is checked anew."""
+        try:
+            value = store.read_json(self._path)
+        except StoreError:
+            return {}, {}
+        if not isinstance(value, dict) or value.get("schema") != store.SCHEMA_VERSION:
+            return {}, {}
+        return dict(value["slides"]), dict(value["files"])
+
+
+def same_files(images: Sequence[Path], *, memory: CheckMemory) -> list[list[Path]]:
+    """Groups of different files with the same content, in the order given.
+
+    Compared by size, then by head and tail, then by the whole content: hardly a file of a cohort
+    is read whole, and files that are told equal are equal. A file that cannot be read is left to
+    the check of its slide.
+    """
+
+    def whole(image: Path) -> str:
+        return " ".join(memory.digest(part) for part in _parts(image))
+
+    groups = [list(dict.fromkeys(images))]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        for key_of in (_size, _edges, whole):
+            groups = [part for group in groups for part in _divided(group, key_of, pool)]
+    return groups
+
+
+def write_check(config: StudyConfig, *, cohort: Cohort | None, problems: Sequence[Problem]) -> None:
+    """Write `check.json`: everything that `axilla check` says, for programs."""
+    patients = () if cohort is None else cohort.patients
+    value = {
+        "schema": store.SCHEMA_VERSION,
+        "axilla": __version__,
+        "study": config.name,
+        "patients": {
+            "enrolled": 0 if cohort is None else cohort.enrolled,
+            "usable": len(patients),
+            "excluded": 0 if cohort is None else len(cohort.excluded),
+        },
+        "slides": sum(len(p.slides) for p in patients),
+        "problems": [_plain(problem) for problem in problems],
+    }
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_if_new(Layout(config.out).check, text)
+
+
+def _plain(problem: Problem) -> dict[str, Any]:
+    return {
+        "code": problem.code,
+        "patient": problem.patient,
+        "slide": problem.slide,
+        "file": None if problem.file is None else str(problem.file),
+        "cause": problem.cause,
+        "remedy": problem.remedy,
+        "fatal": problem.fatal,
+    }
+
+
+def _divided(
+    group: Iterable[Path], key_of: Callable[[Path], K], pool: ThreadPoolExecutor
+) -> list[list[Path]]:
+    """The parts of a group that have a key in common with another member."""
+
+    def key(image: Path) -> K | None:
+        try:
+            return key_of(image)
+        except OSError:
+            return None
+
+    members = list(group)
+    parts: dict[K, list[Path]] = {}
+    for image, found in zip(members, pool.map(key, members), strict=True):
+        if found is not None:
+            parts.setdefault(found, []).append(image)
+    return [part for part in parts.values() if len(part) > 1]
+
+
+def _parts(image: Path) -> list[Path]:
+    """The files of a slide: a .mrxs holds a thumbnail, its pixels lie in the folder beside it."""
+    folder = image.with_suffix("")
+    beside = sorted(folder.iterdir()) if image.suffix.lower() == ".mrxs" and folder.is_dir() else []
+    return [image, *(path for path in beside if path.is_file())]
+
+
+def _size(image: Path) -> tuple[int, ...]:
+    return tuple(part.stat().st_size for part in _parts(image))
+
+
+def _edges(image: Path) -> str:
+    found = hashlib.blake2b(digest_size=32)
+    for part in _parts(image):
+        with part.open("rb") as file:
+            found.update(file.read(_EDGE))
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - _EDGE, 0))
+            found.update(file.read(_EDGE))
+    return found.hexdigest()
