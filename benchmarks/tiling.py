@@ -19,13 +19,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import simplejpeg
-from machine import DATA, answer, child_options, core_counts, in_child, region_files, seconds
 from PIL import Image
 
 from axilla.core.config import Patches
 from axilla.core.types import Slide
 from axilla.wsi.patches import PatchReader, cut_and_read, cut_patches
 from axilla.wsi.regions import find_regions
+from machine import DATA, answer, child_options, core_counts, in_child, region_files, seconds
 
 ROUNDS = 9
 SIZE = 256

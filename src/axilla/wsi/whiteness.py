@@ -1,4 +1,4 @@
-"""How many pixels of a patch are white: every patch of every slide is asked, so it must be cheap."""
+"""How many pixels of a patch are white: asked of every patch, so it must be cheap."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def count_white(
             return values // 3
     white = cv2.inRange(pixels, (level,) * 3, (255,) * 3)  # 0 or 255
     if inside is not None:
-        white |= inside - np.uint8(1)  # 1 gives 0, 0 gives 255
+        white = cv2.bitwise_or(white, inside - np.uint8(1))  # 1 gives 0, 0 gives 255
     return int(cv2.countNonZero(white))
