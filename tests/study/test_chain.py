@@ -170,7 +170,8 @@ def test_features_of_a_frozen_encoder(frozen: Study) -> None:
             assert file["coords"].dtype == np.int32
             assert (file["coords"][()] == grid.xy).all()
             assert set(file.attrs) == {
-                "encoder", "weights_digest", "patch_size", "mpp", "config_hash", "schema_version",
+                "encoder", "weights_digest", "patch_size", "mpp", "computing", "config_hash",
+                    "schema_version",
             }  # fmt: skip
             assert (file.attrs["encoder"], file.attrs["patch_size"]) == ("small_cnn", 32)
             assert len(file.attrs["weights_digest"]) == 64

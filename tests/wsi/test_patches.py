@@ -16,7 +16,7 @@ from shapely import MultiPolygon, Polygon, box
 from axilla.core.config import Patches
 from axilla.core.errors import AnnotationError, SlideError
 from axilla.core.types import PatchGrid, Region, Slide
-from axilla.wsi.patches import PatchReader, cut_patches
+from axilla.wsi.patches import PatchReader, cut_and_read, cut_patches
 from axilla.wsi.regions import find_regions
 from axilla.wsi.slides import SlideReader, open_slide
 
@@ -200,6 +200,7 @@ def test_no_regions_no_patches(drawn: Callable, save_png: Callable) -> None:
     assert (len(grid), grid.dropped, grid.xy.shape) == (0, 0, (0, 2))
     with PatchReader(slide, grid, (), Patches()) as reader:
         assert reader.read_all().shape == (0, 256, 256, 3)
+    assert cut_and_read(slide, (), config=Patches())[1].shape == (0, 256, 256, 3)
 
 
 def test_several_images_are_opened_once_each(drawn: Callable, save_png: Callable) -> None:
@@ -217,9 +218,13 @@ def test_several_images_are_opened_once_each(drawn: Callable, save_png: Callable
     assert opened == list(images)
     assert np.bincount(grid.region).tolist() == [12, 12, 12]
     opened.clear()
+    together, both = cut_and_read(slide, regions, config=config, open_image=counting)
+    assert opened == list(images)
+    opened.clear()
     with PatchReader(slide, grid, regions, config, open_image=counting) as reader:
         mixed = reader.read([35, 0, 13, 1])
-        reader.read_all()
+        np.testing.assert_array_equal(reader.read_all(), both)
+    np.testing.assert_array_equal(together.xy, grid.xy)
     assert sorted(opened) == list(images)
     pixels = [cv2.imread(str(image))[..., ::-1] for image in images]
     np.testing.assert_array_equal(mixed[0], pixels[2][32:48, 48:64])

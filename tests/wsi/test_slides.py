@@ -51,10 +51,12 @@ def test_outside_is_white(
         assert (reader.read(-900, -900, 8, 8) == 255).all()
 
 
-def test_what_is_read_is_a_copy(drawn: Callable, save_png: Callable) -> None:
+def test_what_is_read_cannot_change_the_slide(drawn: Callable, save_png: Callable) -> None:
     image = drawn(40, 40)
     with opened(save_png(image)) as reader:
-        reader.read(0, 0, 40, 40)[:] = 0
+        with pytest.raises(ValueError, match="read-only"):
+            reader.read(0, 0, 40, 40)[:] = 0
+        reader.read(-1, 0, 40, 40)[:] = 0
         reader.thumbnail(100)[0][:] = 0
         np.testing.assert_array_equal(reader.read(0, 0, 40, 40), image)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from axilla.core.errors import WeightsError
+from axilla.features.computing import Computing, FrozenEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,9 +15,15 @@ if TYPE_CHECKING:
 
     from axilla.features.encoders import PatchEncoder
 
+_AS_DEFINED = Computing()
+
 
 def extract_features(
-    batches: Iterable[NDArray[np.uint8]], *, encoder: PatchEncoder, device: str = "cpu"
+    batches: Iterable[NDArray[np.uint8]],
+    *,
+    encoder: PatchEncoder,
+    device: str = "cpu",
+    computing: Computing = _AS_DEFINED,
 ) -> NDArray[np.float16]:
     """Encode batches of patches with a frozen encoder in evaluation mode.
 
@@ -26,6 +31,9 @@ def extract_features(
     ----------
     batches
         Arrays [n, h, w, 3] of uint8 RGB.
+    computing
+        Precision and library, of `choose_computing`; float32 by PyTorch where none is given. For
+        many slides make one `FrozenEncoder` instead.
 
     Returns
     -------
@@ -35,25 +43,15 @@ def extract_features(
     Raises
     ------
     WeightsError
-        The weights give features that float16 cannot hold.
+        The weights give features that float16 cannot hold, or that bfloat16 changes.
 
     Notes
     -----
     Evaluation mode: a patch's feature does not depend on its companions, as it did in the
     original code (DESIGN, What the original code got wrong).
     """
-    encoder = encoder.to(device).eval()
-    parts = []
-    with torch.inference_mode():
-        for batch in batches:
-            pixels = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2)  # [n, 3, h, w]
-            found = encoder(pixels).to(torch.float16).cpu().numpy()
-            if not np.isfinite(found).all():
-                raise WeightsError(
-                    f"encoder {encoder.name} gives features that are no numbers or too large.",
-                    "Check the file of weights that encoder.weights names.",
-                )
-            parts.append(found)
+    frozen = FrozenEncoder(encoder, computing=computing, device=device)
+    parts = [frozen.encode(batch) for batch in batches if len(batch)]
     if not parts:
         return np.zeros((0, encoder.features), np.float16)
     return np.concatenate(parts)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from axilla.core import store
 from axilla.core.config import Bags, StudyConfig
 from axilla.core.progress import Reporter
-from axilla.core.types import Patient, Slide
-from axilla.features.encoders import PatchEncoder, build_encoder
-from axilla.features.extraction import extract_features
+from axilla.core.types import PatchGrid, Patient, Slide
+from axilla.features.computing import FrozenEncoder, choose_computing
+from axilla.features.encoders import build_encoder
 from axilla.mil.batches import BagDrawer, PatientInstances
 from axilla.mil.clinical import Preprocessor
 from axilla.study.inputs import slides_of
@@ -82,49 +82,51 @@ def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> di
         return dict(tiles.keys)
     layout = Layout(config.out)
     encoder = build_encoder(config.encoder, seed=config.training.seed)
+    computing = choose_computing(config.encoder.precision, encoder=encoder)
     keys = {
         slide: store.digest(
-            "embed", key, config.encoder.name, encoder.input_px, encoder.weights_digest
+            "embed", key, config.encoder.name, encoder.input_px, encoder.weights_digest,
+            str(computing),
         )
         for slide, key in tiles.keys.items()
-    }
+    }  # fmt: skip
     paths = {s: layout.features(config.encoder.name, s) for s in keys}
     todo = [
         slide
         for slide in slides_of(tiles.cohort.patients)
         if store.read_features_key(paths[slide.slide_id]) != keys[slide.slide_id]
     ]
+    frozen = FrozenEncoder(encoder, computing=computing)
     for slide in reporter.track(todo, f"Embedding with {config.encoder.name}"):
-        value = _embed(slide, tiles, encoder=encoder, config=config)
-        store.write_features(paths[slide.slide_id], value, key=keys[slide.slide_id])
+        grid = tiles.grids[slide.slide_id]
+        value = store.Features(
+            features=np.empty((0, encoder.features), np.float16),
+            coords=grid.xy,
+            encoder=encoder.name,
+            weights_digest=encoder.weights_digest,
+            patch_size=config.patches.size,
+            mpp=grid.mpp,
+            computing=str(computing),
+        )
+        parts = _features(slide, grid, frozen=frozen, config=config)
+        store.write_features(paths[slide.slide_id], value, key=keys[slide.slide_id], parts=parts)
     reporter.done(
         "embed",
-        f"{len(keys):,} slides with {config.encoder.name}"
+        f"{len(keys):,} slides with {config.encoder.name} in {computing.precision}"
         + (f", {len(todo):,} now" if todo else ", done before"),
     )
     return keys
 
 
-def _embed(
-    slide: Slide, tiles: Tiles, *, encoder: PatchEncoder, config: StudyConfig
-) -> store.Features:
-    grid = tiles.grids[slide.slide_id]
+def _features(
+    slide: Slide, grid: PatchGrid, *, frozen: FrozenEncoder, config: StudyConfig
+) -> Iterator[NDArray[np.float16]]:
+    """Features [n, D] of some patches at a time: neither pixels nor features pile up."""
     regions = regions_of(slide, config=config)
     with PatchReader(slide, grid, regions, config=config.patches) as reader:
-        starts = range(0, len(grid), PATCHES_AT_ONCE)
-        batches = (
-            reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(grid))))
-            for start in starts
-        )
-        features = extract_features(batches, encoder=encoder)
-    return store.Features(
-        features=features,
-        coords=grid.xy,
-        encoder=encoder.name,
-        weights_digest=encoder.weights_digest,
-        patch_size=config.patches.size,
-        mpp=grid.mpp,
-    )
+        for start in range(0, len(grid), PATCHES_AT_ONCE):
+            pixels = reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(grid))))
+            yield frozen.encode(pixels)
 
 
 def instances_of(

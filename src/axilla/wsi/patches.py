@@ -6,7 +6,6 @@ from collections import OrderedDict
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, Self
 
-import cv2
 import numpy as np
 
 from axilla.core.errors import AnnotationError, SlideError
@@ -14,9 +13,10 @@ from axilla.core.types import PatchGrid, SlidePixels
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.masks import inside_mask, polygon_edges
 from axilla.wsi.slides import open_slide
+from axilla.wsi.whiteness import count_white
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -71,15 +71,52 @@ def cut_patches(
     AnnotationError
         More than 1 % of a region lies outside the slide.
     """
+    return _cut(slide, regions, config=config, open_image=open_image, take=None)
+
+
+def cut_and_read(
+    slide: Slide,
+    regions: Iterable[Region],
+    *,
+    config: Patches,
+    open_image: OpenImage = open_slide,
+) -> tuple[PatchGrid, NDArray[np.uint8]]:
+    """`cut_patches`, then `PatchReader.read_all`, with every image opened and decoded once.
+
+    Returns
+    -------
+    The grid, and its patches in the grid's order, RGB uint8 [n, size, size, 3].
+
+    Raises
+    ------
+    SlideError, AnnotationError
+        As `cut_patches`.
+    """
+    parts = [np.empty((0, config.size, config.size, 3), np.uint8)]
+    grid = _cut(slide, regions, config=config, open_image=open_image, take=parts.append)
+    return grid, parts[1] if len(parts) == 2 else np.concatenate(parts)
+
+
+def _cut(
+    slide: Slide,
+    regions: Iterable[Region],
+    *,
+    config: Patches,
+    open_image: OpenImage,
+    take: Callable[[NDArray[np.uint8]], None] | None,
+) -> PatchGrid:
+    """The grid; each region's kept patches are handed to `take` while its image is open."""
     kept: list[tuple[int, int, int, float]] = []
     dropped = 0
     with _Images(slide, config=config, open_image=open_image, max_open=1) as images:
         for region in regions:
-            for x, y, share in images.window(region).judge():
-                if share < config.max_blank:
-                    kept.append((region.index, x, y, share))
-                else:
-                    dropped += 1
+            window = images.window(region)
+            judged = list(window.judge())
+            found = [patch for patch in judged if patch[2] < config.max_blank]
+            kept.extend((region.index, *patch) for patch in found)
+            dropped += len(judged) - len(found)
+            if take is not None:
+                take(window.patches([(x, y) for x, y, _ in found]))
         mpp, size_level0 = images.scale()
     table = np.array(kept, dtype=np.float64).reshape(-1, 4)
     return PatchGrid(
@@ -262,7 +299,10 @@ class _Window:
         self._side = side
 
     def patch(self, x: int, y: int) -> NDArray[np.uint8]:
-        """The patch at (x, y), white outside the polygon: uint8 [size, size, 3]."""
+        """The patch at (x, y), white outside the polygon: uint8 [size, size, 3], not to be changed.
+
+        It is a view of the decoded image where that can be.
+        """
         size, side = self._config.size, self._side
         if side == size:
             pixels = self._reader.read(x, y, size, size)
@@ -270,35 +310,53 @@ class _Window:
             pixels = self._reader.read_resized(x, y, side, size)
         if self._edges is not None:
             inside = inside_mask(self._edges, x=x, y=y, width=size, height=size, step=side / size)
-            pixels[inside == 0] = 255
+            if not inside.all():
+                pixels = pixels.copy()
+                pixels[inside == 0] = 255
         return pixels
+
+    def patches(self, corners: Sequence[tuple[int, int]]) -> NDArray[np.uint8]:
+        """The patches at these (x, y), each copied once: uint8 [n, size, size, 3]."""
+        out = np.empty((len(corners), self._config.size, self._config.size, 3), np.uint8)
+        for place, (x, y) in enumerate(corners):
+            out[place] = self.patch(x, y)
+        return out
 
     def judge(self) -> Iterator[tuple[int, int, float]]:
         """(x, y, share of white pixels) of every patch of the grid, row by row."""
         xs, ys = self._grid()
+        level, area = self._config.white_level, self._config.size**2
         if self._side != self._config.size:
             # A resized strip is not the resized patches side by side: each is read as it will be.
             for y in ys:
                 for x in xs:
-                    yield x, y, float(self._white(self.patch(x, y)).mean())
+                    yield x, y, count_white(self.patch(x, y), level=level) / area
             return
-        size = self._side
-        columns = max(1, _STRIP_PX // size**2)
+        columns = max(1, _STRIP_PX // area)
         for y in ys:
             for first in range(0, len(xs), columns):
                 yield from self._judge_strip(xs[first : first + columns], y)
 
     def _judge_strip(self, xs: list[int], y: int) -> Iterator[tuple[int, int, float]]:
-        size, left = self._side, xs[0]
-        width = xs[-1] + size - left
-        white = self._white(self._reader.read(left, y, width, size))
-        if self._edges is not None:
-            inside = inside_mask(self._edges, x=left, y=y, width=width, height=size)
-            white = white | (1 - inside)
-        whites = cv2.reduce(white, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
-        before = np.concatenate([[0], np.cumsum(np.asarray(whites).ravel(), dtype=np.int64)])
+        """Patches of one row; what lies outside the slide is white and need not be read."""
+        size, level = self._side, self._config.white_level
+        slide_width, slide_height = self._reader.size
+        left, right = max(xs[0], 0), min(xs[-1] + size, slide_width)
+        top, bottom = max(y, 0), min(y + size, slide_height)
+        width, height = max(right - left, 0), max(bottom - top, 0)
+        strip = self._reader.read(left, top, width, height)
+        inside = (
+            None
+            if self._edges is None
+            else inside_mask(self._edges, x=left, y=top, width=width, height=height)
+        )
         for x in xs:
-            yield x, y, float(before[x - left + size] - before[x - left]) / size**2
+            part = slice(max(x - left, 0), max(x + size - left, 0))
+            pixels = strip[:, part]
+            mask = None if inside is None else inside[:, part]
+            beyond = size**2 - pixels.shape[0] * pixels.shape[1]
+            white = count_white(pixels, level=level, inside=mask) + beyond
+            yield x, y, white / size**2
 
     def _grid(self) -> tuple[list[int], list[int]]:
         """Left edges of the columns and top edges of the rows, in level-0 pixels."""
@@ -311,11 +369,6 @@ class _Window:
         right, bottom = (int(np.ceil(value)) for value in box[2:])
         edge = self._config.edge
         return _starts(left, right, self._side, edge), _starts(top, bottom, self._side, edge)
-
-    def _white(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """1 where red, green and blue are all at least the white level: uint8 [h, w]."""
-        low = (self._config.white_level,) * 3
-        return np.asarray(cv2.inRange(pixels, low, (255, 255, 255)), dtype=np.uint8) // 255
 
 
 def _starts(low: int, high: int, step: int, edge: str) -> list[int]:

@@ -39,7 +39,10 @@ class SlideReader(Protocol):
         ...
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-        """Pixels of level 0 as RGB [height, width, 3]; what lies outside the slide is white."""
+        """Pixels of level 0 as RGB [height, width, 3]; what lies outside the slide is white.
+
+        It may be a view of the slide's own pixels, which cannot be written to.
+        """
         ...
 
     def read_resized(self, x: int, y: int, side_level0: int, size_px: int) -> NDArray[np.uint8]:
@@ -161,6 +164,7 @@ class _FlatReader(_Closing):
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self._pixels = pixels
+        self._pixels.flags.writeable = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -173,6 +177,8 @@ class _FlatReader(_Closing):
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         slide_width, slide_height = self.size
+        if 0 <= x <= x + width <= slide_width and 0 <= y <= y + height <= slide_height:
+            return self._pixels[y : y + height, x : x + width]
         out = np.full((height, width, 3), 255, np.uint8)
         left, right = max(x, 0), min(x + width, slide_width)
         top, bottom = max(y, 0), min(y + height, slide_height)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -185,7 +186,8 @@ class TestFeatures:
             assert set(file) == {"features", "coords"}
             assert file["features"].shape == (7, 5)
             assert set(file.attrs) == {
-                "encoder", "weights_digest", "patch_size", "mpp", "config_hash", "schema_version",
+                "encoder", "weights_digest", "patch_size", "mpp", "computing", "config_hash",
+                "schema_version",
             }  # fmt: skip
         # A superblock of version 0: every HDF5 library since 1998 opens it.
         assert (tmp_path / "f.h5").read_bytes()[8] == 0
@@ -193,6 +195,14 @@ class TestFeatures:
     def test_equal_input_gives_equal_bytes(self, tmp_path: Path):
         for name in ("a.h5", "b.h5"):
             store.write_features(tmp_path / name, make_features(), key="k1")
+        assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+    def test_some_rows_at_a_time_give_the_same_bytes(self, tmp_path: Path):
+        whole = make_features()
+        store.write_features(tmp_path / "a.h5", whole, key="k1")
+        parts = (whole.features[start : start + 3] for start in range(0, 7, 3))
+        header = replace(whole, features=whole.features[:0])
+        store.write_features(tmp_path / "b.h5", header, key="k1", parts=parts)
         assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
     def test_a_slide_without_microns_and_without_patches(self, tmp_path: Path):

@@ -1,0 +1,182 @@
+"""How a frozen encoder is computed: in which precision, and by which library."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
+
+from axilla.core.errors import WeightsError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from axilla.features.encoders import PatchEncoder
+
+CHUNK = 16
+"""Patches computed at once: more are no faster on a CPU, and VGG16's maps of 16 take 100 MB."""
+MIN_COSINE = 0.9999
+"""Between a patch's features in bfloat16 and in float32; measured: 0.99997 and more."""
+_COMPARED = 4
+_HARDWARE = ("amx_bf16", "avx512_bf16")
+"""Without these a processor emulates bfloat16, which is slower than float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """What the features depend on besides patches and weights, as far as rounding goes.
+
+    The same computing on the same machine with as many threads gives the same bytes; other
+    machines, versions or numbers of threads may round the last bit of a sum another way.
+    """
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    backend: Literal["torch", "openvino"] = "torch"
+
+    def __str__(self) -> str:
+        return f"{self.precision}, {self.backend}"
+
+
+def choose_computing(
+    setting: Literal["auto", "float32", "bfloat16"], *, encoder: PatchEncoder, device: str = "cpu"
+) -> Computing:
+    """What `encoder.precision` comes to on this machine.
+
+    `auto` is bfloat16 where the CPU multiplies it in hardware, else float32. OpenVINO computes on
+    a CPU where it is installed (the extra `openvino`) and the encoder's input has a size of its
+    own.
+    """
+    cpu = device == "cpu"
+    precision = setting
+    if precision == "auto":
+        precision = "bfloat16" if cpu and _multiplies_bfloat16() else "float32"
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    fits = cpu and has_openvino and encoder.input_px is not None
+    return Computing(precision=precision, backend="openvino" if fits else "torch")
+
+
+class FrozenEncoder:
+    """An encoder in evaluation mode, made ready when the first patches come.
+
+    Parameters
+    ----------
+    encoder
+        Is put into evaluation mode and moved to `device`; otherwise left as it is.
+    computing
+        Of `choose_computing`.
+    """
+
+    def __init__(self, encoder: PatchEncoder, *, computing: Computing, device: str = "cpu") -> None:
+        self._reference = encoder.to(device).eval()
+        self._computing = computing
+        self._device = device
+        self._ready: nn.Module | None = None
+
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Encode patches.
+
+        Parameters
+        ----------
+        batch
+            RGB uint8 [n, h, w, 3].
+
+        Returns
+        -------
+        ndarray
+            float16 [n, D].
+
+        Raises
+        ------
+        WeightsError
+            The weights give features that float16 cannot hold, or that bfloat16 changes.
+        """
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(batch), CHUNK):
+                chunk = np.ascontiguousarray(batch[start : start + CHUNK])
+                pixels = torch.from_numpy(chunk).to(self._device).permute(0, 3, 1, 2)
+                network = self._ready or self._prepare(pixels)
+                found = network(pixels).to(torch.float16).cpu().numpy()  # [n, D]
+                if not np.isfinite(found).all():
+                    raise WeightsError(
+                        f"encoder {self._reference.name} gives features that are no numbers or "
+                        "too large.",
+                        "Check the file of weights that encoder.weights names.",
+                    )
+                parts.append(found)
+        return np.concatenate(parts)
+
+    def _prepare(self, pixels: Tensor) -> nn.Module:
+        computing, encoder = self._computing, self._reference
+        if computing == Computing():
+            self._ready = encoder
+            return encoder
+        if computing.backend == "openvino" and encoder.input_px is not None:
+            from axilla.features.openvino_backend import OpenVinoBody
+
+            body: nn.Module = OpenVinoBody(
+                encoder.body, input_px=encoder.input_px, precision=computing.precision
+            )
+        else:
+            body = _Bfloat16Body(encoder.body)
+        # A twin with another body: resizing and normalising stay the encoder's own.
+        twin = copy.deepcopy(encoder, {id(encoder.body): nn.Identity()})
+        twin.body = body
+        if computing.precision == "bfloat16":
+            _compare(encoder, twin, pixels[:_COMPARED])
+        self._ready = twin
+        return twin
+
+
+class _Bfloat16Body(nn.Module):
+    """A body whose weights and maps are bfloat16, each batch norm folded into its convolution."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = copy.deepcopy(body).eval()
+        for module in list(self.body.modules()):
+            if isinstance(module, nn.Sequential):
+                _fold(module)
+        self.body.to(torch.bfloat16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, 3, h, w] -> [n, ...], bfloat16."""
+        features: Tensor = self.body(x.to(torch.bfloat16))
+        return features
+
+
+def _fold(layers: nn.Sequential) -> None:
+    for place in range(len(layers) - 1):
+        first, second = layers[place], layers[place + 1]
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            layers[place] = fuse_conv_bn_eval(first, second)
+            layers[place + 1] = nn.Identity()
+
+
+def _compare(reference: nn.Module, network: nn.Module, pixels: Tensor) -> None:
+    """Refuse bfloat16 where the weights are such that it changes the features."""
+    exact, found = (part(pixels).float() for part in (reference, network))
+    length = exact.norm(dim=1) * found.norm(dim=1)
+    same = (exact == found).all(dim=1)  # such as two vectors of zeros
+    cosine = torch.where(same, 1.0, (exact * found).sum(dim=1) / length).min().item()
+    # Features that are no numbers at all have their own error.
+    if cosine < MIN_COSINE and bool(exact.isfinite().all()):
+        raise WeightsError(
+            f"the features are others in bfloat16 than in float32: their cosine is {cosine:.5f}, "
+            f"and {MIN_COSINE} is asked.",
+            "Set encoder.precision: float32.",
+        )
+
+
+def _multiplies_bfloat16() -> bool:
+    get = getattr(torch.cpu, "get_capabilities", None)  # of later versions than we ask for
+    if get is None:
+        return False
+    capabilities = get()
+    return any(capabilities.get(name) for name in _HARDWARE)
