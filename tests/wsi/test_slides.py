@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from axilla.core.errors import SlideError
-from axilla.wsi import flat, slides
+from axilla.wsi import flat, resize, slides
 from axilla.wsi.slides import open_slide, slide_size
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def test_thumbnail_by_bands_is_the_same(
 ) -> None:
     with opened(save_pyramid(drawn(1000, 600))) as reader:
         whole, _ = reader.thumbnail(100)
-        monkeypatch.setattr(slides, "_BAND_PX", 500 * 50)
+        monkeypatch.setattr(resize, "_BAND_PX", 500 * 50)
         bands, _ = reader.thumbnail(100)
     assert np.abs(bands.astype(int) - whole).max() <= 1
 
@@ -187,7 +187,7 @@ def test_missing_and_folder(tmp_path: Path) -> None:
 
 def test_too_large(drawn: Callable, save_png: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_png(drawn(61, 47))
-    monkeypatch.setattr(flat, "MAX_FLAT_PX", 61 * 47 - 1)
+    monkeypatch.setattr(flat, "MAX_WHOLE_PX", 61 * 47 - 1)
     check_error(path, "61 x 47", "pyramidal TIFF")
 
 

@@ -14,6 +14,7 @@ from axilla.core.types import Cohort, Patient, Region, Slide
 from axilla.mil.clinical import fit_preprocessor
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.regions import find_regions
+from axilla.wsi.scale import patch_side_level0, slide_mpp
 from axilla.wsi.slides import open_slide
 
 
@@ -136,11 +137,18 @@ def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
     for image in slide.images:
         drawn = tuple(region for region in regions if region.image == image)
         try:
-            with open_slide(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
-                size = reader.size
+            with open_slide(
+                image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
+            ) as reader:
+                size, found = reader.size, reader.mpp
         except AxillaError as error:
             problems.append(excludable(error, slide))
             continue
+        try:
+            mpp = slide_mpp(slide, found, image=image)
+            patch_side_level0(slide, mpp, config=config.patches, image=image)
+        except AxillaError as error:
+            problems.append(excludable(error, slide))
         problems.extend(
             check_regions(
                 drawn, size=size, patient_id=slide.patient_id, file=slide.annotation or image
