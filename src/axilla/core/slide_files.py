@@ -161,7 +161,7 @@ class SlideFinder:
         found = self.by_stem.get(slide_id, [])
         if len(found) > 1:
             problem(
-                f"several files are named {slide_id}: {', '.join(p.name for p in found)}.",
+                f"several files are named {slide_id}: {', '.join(str(p.relative_to(self.folder)) for p in found)}.",
                 "Keep one, or name it in a column `slide`.",
                 file=self.folder,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,6 +38,9 @@ _TAIL_BYTES = 2**16
 _TIFF_UNITS: dict[object, float] = {2: 25_400.0, 3: 10_000.0}
 """µm in the unit of a TIFF's resolution: inch, centimetre."""
 
+_BAND_BYTES = 2**28
+"""Most memory that a TIFF's strips may take, decoded by 16 rows or whole strips."""
+_Kind = Literal["jpeg", "png", "bmp", "tiff"]
 _TIFF_COLOURS = frozenset({0, 1, 2, 3, 6})
 """TIFF's photometric interpretations: grey, RGB, palette, YCbCr."""
 
@@ -47,12 +51,18 @@ class FlatHeader:
 
     width: int
     height: int
-    kind: Literal["jpeg", "png", "bmp", "tiff"]
+    kind: _Kind
     whole: str | None
     """Why the image can only be decoded whole; None where it can be read strip by strip."""
-    rows_per_strip: int
+    rows_per_strip: int = 1
     """Rows that a TIFF stores together; 1 where the format has no strips."""
-    mpp: MicronsPerPixel | None
+    pixels_at: int | None = None
+    """Where in a TIFF the plain pixels lie one after the other, if they do."""
+    channels: int = 3
+    """Grey (1) or RGB (3) where `pixels_at` is set."""
+    end: int = 0
+    """Bytes that a TIFF must have at least; 0 where the header does not say."""
+    mpp: MicronsPerPixel | None = None
     """µm per pixel from a TIFF's resolution tags."""
 
 
@@ -61,10 +71,11 @@ def flat_header(
 ) -> FlatHeader:
     """Read the header of a flat image, and refuse what is too large.
 
-    JPEG, PNG and TIFF stream: rows come strip by strip, whatever the size. BMP, progressive JPEG
-    and JPEG in CMYK, interlaced PNG, and TIFF that is tiled (unless OpenSlide reads it), planar, of
-    few large strips, or with transparency do not, because their decoder holds the whole image or
-    gives other colours by strips; these may have 2**30 pixels at most.
+    JPEG, PNG and TIFF stream: rows come strip by strip, whatever the size; those of a TIFF without
+    compression are read where they lie. BMP, progressive JPEG and JPEG in CMYK, interlaced PNG, and
+    TIFF that is tiled (unless OpenSlide reads it), planar, compressed in few large strips, or with
+    transparency do not, because their decoder holds the whole image or gives other colours by
+    strips; these may have 2**30 pixels at most.
 
     Raises
     ------
@@ -74,7 +85,7 @@ def flat_header(
     """
     suffix = path.suffix.lower()
     # The format's own class, because Image.open warns of, then refuses, a large region image.
-    kind: Literal["jpeg", "png", "bmp", "tiff"] = (
+    kind: _Kind = (
         "jpeg" if suffix in JPEG_SUFFIXES
         else "png" if suffix == ".png"
         else "bmp" if suffix == ".bmp"
@@ -97,41 +108,58 @@ def flat_header(
     return header
 
 
-def _header(image: Any, kind: Literal["jpeg", "png", "bmp", "tiff"]) -> FlatHeader:
+def _header(image: Any, kind: _Kind) -> FlatHeader:
     width, height = image.size
-    rows, mpp, whole = 1, None, None
+    if kind == "tiff":
+        return _tiff_header(image.tag_v2, width=width, height=height)
+    why = None
     if kind == "jpeg":
         # JFIF's density is left alone: it is what a screen or printer should show (72 or 96 dpi
         # from nearly every exporter), never the microscope's.
-        whole = (
-            "it is progressive" if image.info.get("progressive")
-            else "it is in CMYK" if image.mode == "CMYK"
-            else None
-        )  # fmt: skip
+        progressive = "it is progressive" if image.info.get("progressive") else None
+        why = "it is in CMYK" if image.mode == "CMYK" else progressive
     elif kind == "png":
-        whole = "it is interlaced" if image.info.get("interlace") else None
-    elif kind == "bmp":
-        whole = "it is a BMP"
+        why = "it is interlaced" if image.info.get("interlace") else None
     else:
-        tags = image.tag_v2
-        rows = min(int(tags.get(278, height)), height)
-        mpp = _tiff_mpp(tags)
-        whole = _tiff_whole(tags, width=width, height=height, rows=rows)
+        why = "it is a BMP"
+    return FlatHeader(width=width, height=height, kind=kind, whole=why)
+
+
+def _tiff_header(tags: Any, *, width: int, height: int) -> FlatHeader:
+    rows = min(int(tags.get(278, height)), height)
+    offsets, counts = (np.asarray(tags.get(tag, ()), np.int64) for tag in (273, 279))
+    ends = offsets + counts if offsets.shape == counts.shape else np.zeros(0, np.int64)
+    channels = int(tags.get(277, 1))
+    plain = (
+        tags.get(259, 1) == 1
+        and tags.get(262) == {1: 1, 3: 2}.get(channels)
+        and tags.get(258) == (8,) * channels
+        and len(ends) > 0
+        and ends[-1] - offsets[0] == width * height * channels
+        and bool((ends[:-1] == offsets[1:]).all())
+    )
+    why = _tiff_whole(tags, band_bytes=0 if plain else math.lcm(16, rows) * width * 3, rows=rows)
     return FlatHeader(
-        width=width, height=height, kind=kind, whole=whole, rows_per_strip=rows, mpp=mpp
+        width=width,
+        height=height,
+        kind="tiff",
+        whole=why,
+        rows_per_strip=rows,
+        pixels_at=int(offsets[0]) if plain and why is None else None,
+        channels=channels,
+        end=int(ends.max(initial=0)),
+        mpp=_tiff_mpp(tags),
     )
 
 
-def _tiff_whole(tags: Any, *, width: int, height: int, rows: int) -> str | None:
+def _tiff_whole(tags: Any, *, band_bytes: int, rows: int) -> str | None:
     if 322 in tags:
         return "it is tiled in a way that OpenSlide does not read"
     if tags.get(284, 1) != 1:
         return "its colours are stored one after the other"
     if 338 in tags or tags.get(262) not in _TIFF_COLOURS:
         return "it has other colours than red, green and blue"
-    # One uncompressed strip is read by rows; several large ones, or a large compressed one, are
-    # decoded a strip at a time.
-    if rows > 1024 and (rows < height or tags.get(259, 1) != 1) and width * height > 2**24:
+    if band_bytes > _BAND_BYTES:
         return f"its strips are of {rows:,} rows"
     return None
 
@@ -222,10 +250,13 @@ def to_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def require_end(path: Path, header: FlatHeader, *, slide_id: str, patient_id: str) -> None:
-    """Raise SlideError where a JPEG or PNG lacks its end marker: it was not copied to the end.
+    """Raise SlideError where a JPEG or PNG lacks its end marker, or a TIFF its last strip.
 
-    An image that streams is not decoded when it is opened; this finds the commonest damage then.
+    An image that streams is not decoded when it is opened; this finds the commonest damage then:
+    a file that was not copied to its end.
     """
+    if header.end > path.stat().st_size:
+        raise damaged(path, slide_id, patient_id)
     end = {"jpeg": b"\xff\xd9", "png": b"IEND"}.get(header.kind)
     if end is None:
         return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from axilla.core.types import MicronsPerPixel
+    from axilla.wsi.flat import FlatHeader
 
 STREAM_ABOVE_PX = 2**26
 """Flat images of more pixels are read by strips; others take up to 200 MB decoded."""
@@ -85,8 +86,8 @@ class WholeReader(_Flat):
         super().__init__((pixels.shape[1], pixels.shape[0]), mpp)
         self._pixels = pixels
 
-    def _bands(self, top: int, bottom: int) -> Iterable[tuple[int, NDArray[np.uint8]]]:  # noqa: ARG002
-        return [(0, self._pixels)]
+    def _bands(self, top: int, bottom: int) -> Iterable[tuple[int, NDArray[np.uint8]]]:
+        return [(top, self._pixels[top:bottom])]
 
     def thumbnail(self, max_side: int) -> tuple[NDArray[np.uint8], float]:
         """As `SlideReader.thumbnail`."""
@@ -94,21 +95,8 @@ class WholeReader(_Flat):
         return resize(self._pixels, width, height), scale
 
 
-class StreamedReader(_Flat):
-    """A flat image of any size, read from top to bottom by strips."""
-
-    def __init__(
-        self, strips: StripReader, *, size: tuple[int, int], mpp: MicronsPerPixel | None
-    ) -> None:
-        super().__init__(size, mpp)
-        self._strips = strips
-
-    def close(self) -> None:
-        """Let go of the file and the rows held."""
-        self._strips.close()
-
-    def _bands(self, top: int, bottom: int) -> Iterable[tuple[int, NDArray[np.uint8]]]:
-        return self._strips.rows(top, bottom)
+class _ByRows(_Flat):
+    """A flat image that is never held whole."""
 
     def thumbnail(self, max_side: int) -> tuple[NDArray[np.uint8], float]:
         """As `SlideReader.thumbnail`; reads the image once from top to bottom."""
@@ -123,9 +111,38 @@ class StreamedReader(_Flat):
         return shrunk, scale
 
 
+class StreamedReader(_ByRows):
+    """A compressed image of any size, decoded from top to bottom by strips."""
+
+    def __init__(self, strips: StripReader, header: FlatHeader) -> None:
+        super().__init__((header.width, header.height), header.mpp)
+        self._strips = strips
+
+    def close(self) -> None:
+        """Let go of the file and the rows held."""
+        self._strips.close()
+
+    def _bands(self, top: int, bottom: int) -> Iterable[tuple[int, NDArray[np.uint8]]]:
+        return self._strips.rows(top, bottom)
+
+
+class MappedReader(_ByRows):
+    """A TIFF without compression of any size: its pixels are read where they lie."""
+
+    def __init__(self, path: Path, header: FlatHeader) -> None:
+        super().__init__((header.width, header.height), header.mpp)
+        shape = (header.height, header.width, header.channels)
+        at = header.pixels_at or 0
+        self._pixels = np.memmap(path, np.uint8, mode="r", offset=at, shape=shape)
+
+    def _bands(self, top: int, bottom: int) -> Iterable[tuple[int, NDArray[np.uint8]]]:
+        # Grey goes into red, green and blue as numpy copies it.
+        return [(top, self._pixels[top:bottom])]
+
+
 def open_flat(
     path: Path, *, slide_id: str, patient_id: str, max_px: int = MAX_SLIDE_PX
-) -> WholeReader | StreamedReader:
+) -> WholeReader | StreamedReader | MappedReader:
     """Open a flat image: decoded at once where it is small or its format leaves no other way.
 
     Raises
@@ -139,5 +156,7 @@ def open_flat(
         pixels = decode_flat(path, slide_id=slide_id, patient_id=patient_id)
         return WholeReader(pixels, mpp=header.mpp)
     require_end(path, header, slide_id=slide_id, patient_id=patient_id)
+    if header.pixels_at is not None:
+        return MappedReader(path, header)
     strips = StripReader(path, header, slide_id=slide_id, patient_id=patient_id)
-    return StreamedReader(strips, size=(header.width, header.height), mpp=header.mpp)
+    return StreamedReader(strips, header)

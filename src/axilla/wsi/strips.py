@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from axilla.wsi.flat import FlatHeader
 
 _BAND_ROWS = 64
-"""Least rows of a band; whole blocks of a JPEG (8 or 16 rows) must fit into it."""
+"""Least rows of a band. libvips reads by 16 rows or a TIFF's strips, and cannot go back within
+them once a band was handed over: bands are made of whole ones."""
 _HELD_BYTES = 2**30
 """Most memory of decoded bands of one image."""
 
@@ -44,7 +45,7 @@ class StripReader:
         self._path = path
         self._header = header
         self._who = (slide_id, patient_id)
-        unit = math.lcm(16, header.rows_per_strip) if header.rows_per_strip < header.height else 16
+        unit = math.lcm(16, header.rows_per_strip)
         self._rows = unit * -(-_BAND_ROWS // unit)
         self._held: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         self._next = 0
