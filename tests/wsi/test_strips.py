@@ -83,7 +83,7 @@ WRITERS: dict[str, Callable[[Path, np.ndarray], None]] = {
     "rgb.jpg": pil(keep_rgb=True), "rgb.png": pil(), "grey.png": pil("L"), "palette.png": pil("P"),
     "one-bit.png": pil("1"), "grey-alpha.png": pil("LA"), "alpha.png": alpha_png,
     "16-bit.png": deep_png, "one-strip.tif": tiff(HEIGHT), "strips.tif": tiff(20),
-   
+
     "long-lzw.tif": pil(compression="tiff_lzw", strip_size=200 * WIDTH * 3),
     "odd-strips.tif": tiff(37, compression="zlib"), "long-strips.tif": tiff(200),
     "lzw.tif": pil(compression="tiff_lzw"), "jpeg.tif": pil(compression="jpeg"),

@@ -160,8 +160,10 @@ class SlideFinder:
     def _images(self, slide_id: str, problem: Callable[..., None]) -> tuple[Path, ...]:
         found = self.by_stem.get(slide_id, [])
         if len(found) > 1:
+            names = ", ".join(str(path.relative_to(self.folder)) for path in found)
+            names = ", ".join(str(path.relative_to(self.folder)) for path in found)
             problem(
-                f"several files are named {slide_id}: {', '.join(str(p.relative_to(self.folder)) for p in found)}.",
+                f"several files are named {slide_id}: {names}.",
                 "Keep one, or name it in a column `slide`.",
                 file=self.folder,
             )
