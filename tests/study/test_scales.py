@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,7 +15,10 @@ import tifffile
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import InputProblems, Problem
+from axilla.core.progress import Silent
 from axilla.study.chain import check, run
+from axilla.study.inputs import check_inputs
+from axilla.study.tiling import tile_slides
 
 Make = Callable[..., dict[str, Any]]
 PEOPLE = [f"G{number:02d}" for number in range(12)]
@@ -40,7 +44,8 @@ def scaled(plain_study: Make) -> Callable[..., dict[str, Any]]:
                              resolutionunit="CENTIMETER")  # fmt: skip
             path.unlink()
         return settings | {
-            "patches": {"size": 16, "mpp": 1.0, "max_blank": 0.9}, "regions": "whole", "threshold": 0.5,
+            "patches": {"size": 16, "mpp": 1.0, "max_blank": 0.9}, "regions": "whole",
+            "threshold": 0.5,
         } | more  # fmt: skip
 
     return make
@@ -127,3 +132,31 @@ def test_a_slide_of_no_bytes_and_one_cut_short(scaled: Callable[..., dict[str, A
     assert "an empty file" in told["G00"]
     assert "cut short" in told["G01"]
     assert "cut short" in told["G02"]
+
+
+@pytest.mark.real_data
+def test_real_slides_with_without_and_beyond_reading(data_dir: Path, tmp_path: Path) -> None:
+    """cmu says 0.499 µm/px, tcga nothing, broken.svs does not open."""
+    names = ("cmu-1-small-region", "tcga-cr-7395-01a-01-ts1", "broken")
+    rows = [f"{n},50,2,positive,negative,negative,{i % 2}," for i, n in enumerate(names)]
+    table = tmp_path / "cohort.csv"
+    table.write_text("\n".join([HEADER, *rows]) + "\n", encoding="utf-8")
+    settings = {
+        "cohort": table, "slides": data_dir / "slides", "endpoint": "n0-vs-npos",
+        "regions": "tissue", "patches": {"mpp": 1.0}, "methods": ("dl-cnb",), "threshold": 0.5,
+        "encoder": {"name": "small_cnn", "weights": "none", "trainable": True},
+        "out": tmp_path / "out",
+    }  # fmt: skip
+    told = {p.patient: p.cause for p in problems_of(settings) if p.patient}
+    assert set(told) == {"tcga-cr-7395-01a-01-ts1", "broken"}
+    assert "does not say its µm per pixel" in told["tcga-cr-7395-01a-01-ts1"]
+    assert "does not open" in told["broken"]
+    table.write_text("\n".join([HEADER, *rows[:2]]).replace("positive,negative,negative,1,",
+                     "positive,negative,negative,1,0.25") + "\n", encoding="utf-8")  # fmt: skip
+    config = StudyConfig.model_validate(settings)
+    cohort = check_inputs(config, reporter=Silent()).cohort
+    assert cohort is not None
+    tiles = tile_slides(cohort, config=config, exclude_failed=False, reporter=Silent())
+    got = {name: (grid.size_level0, grid.mpp) for name, grid in tiles.grids.items()}
+    assert got == {names[0]: (513, 0.499), names[1]: (1024, 0.25)}
+    assert all(len(grid) > 0 for grid in tiles.grids.values())
