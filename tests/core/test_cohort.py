@@ -9,6 +9,7 @@ import pytest
 from axilla.core.cohort import is_generated, read_cohort, without
 from axilla.core.config import StudyConfig
 from axilla.core.errors import CohortError, Problem
+from axilla.core.slide_files import files_of
 from axilla.core.types import Exclusion
 
 SVS = ("007.svs", "8.svs", "9.svs", "10.svs")
@@ -389,3 +390,62 @@ def test_the_endpoints_of_the_papers_cohort(data_dir: Path, endpoint, counts, ex
     assert {e.reason for e in reading.cohort.excluded} <= {
         f"{stage} is not part of the endpoint {endpoint}" for stage in ("N0", "N+(1-2)", "N+(>=3)")
     }
+
+
+def test_scale_and_limit_reach_every_slide(study, rows):
+    for row, mpp in zip(rows, ("0.25", "", "0,5", ""), strict=True):
+        row["mpp"] = mpp
+    config = study(rows, slides=SVS, slide_mpp=0.4, max_slide_px=10**9)
+    reading = read_cohort(config)
+    assert reading.problems == ()
+    slides = [patient.slides[0] for patient in reading.cohort.patients]
+    assert [slide.table_mpp for slide in slides] == [0.25, None, 0.5, None]
+    assert {slide.study_mpp for slide in slides} == {0.4}
+    assert {slide.max_px for slide in slides} == {10**9}
+
+
+def test_scale_of_each_slide_of_a_patient(study, rows):
+    table = [row | {"slide_id": row["patient_id"], "mpp": "0.25"} for row in rows]
+    table.append(table[0] | {"slide_id": "007b", "mpp": "0.5"})
+    reading = read_cohort(study(table, slides=(*SVS, "007b.svs")))
+    assert reading.problems == ()
+    assert [s.table_mpp for s in reading.cohort.patients[0].slides] == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("text", ["0,25 µm", "-1", "0", "250"])
+def test_what_is_no_scale_is_a_problem(study, rows, text):
+    for row in rows:
+        row["mpp"] = "0.25"
+    rows[1]["mpp"] = text
+    (problem,) = read_cohort(study(rows, slides=SVS)).problems
+    assert (problem.patient, problem.fatal) == ("8", False)
+    assert problem.cause == (
+        f"`mpp` of slide 8 is {text!r}, which is no µm per pixel of a microscope."
+    )
+    assert "from 0.02 to 20" in problem.remedy
+
+
+def test_a_folder_of_dicom_files_is_a_slide(study, rows):
+    files = ("007/b.dcm", "007/a.dcm", "007/notes.txt", "8.dcm", "9.mrxs", "9/Data0000.dat",
+             "10.svs")  # fmt: skip
+    reading = read_cohort(study(rows, slides=files))
+    assert reading.problems == ()
+    images = [patient.slides[0].images[0] for patient in reading.cohort.patients]
+    assert [image.name for image in images] == ["a.dcm", "8.dcm", "9.mrxs", "10.svs"]
+    assert [file.name for file in files_of(images[0])] == ["a.dcm", "b.dcm"]
+    assert [file.name for file in files_of(images[2])] == ["9.mrxs", "Data0000.dat"]
+    assert files_of(images[3]) == (images[3],)
+
+
+def test_a_named_folder_of_dicom_files(study, rows):
+    table = [row | {"slide": f"{row['patient_id']}.svs"} for row in rows]
+    table[0]["slide"] = "scans/case 7"
+    reading = read_cohort(study(table, slides=(*SVS[1:], "scans/case 7/x.dcm")))
+    assert reading.problems == ()
+    assert reading.cohort.patients[0].slides[0].images[0].name == "x.dcm"
+
+
+def test_a_folder_and_a_file_of_one_name(study, rows):
+    reading = read_cohort(study(rows, slides=(*SVS, "007/a.dcm")))
+    (problem,) = reading.problems
+    assert problem.cause == "several files are named 007: 007/a.dcm, 007.svs."

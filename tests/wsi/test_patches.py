@@ -209,9 +209,9 @@ def test_several_images_are_opened_once_each(drawn: Callable, save_png: Callable
     regions = find_regions(slide, mode="auto")
     opened: list[Path] = []
 
-    def counting(path: Path, *, slide_id: str, patient_id: str) -> SlideReader:
+    def counting(path: Path, *, slide_id: str, patient_id: str, max_px: int) -> SlideReader:
         opened.append(path)
-        return open_slide(path, slide_id=slide_id, patient_id=patient_id)
+        return open_slide(path, slide_id=slide_id, patient_id=patient_id, max_px=max_px)
 
     config = Patches(size=16)
     grid = cut_patches(slide, regions, config=config, open_image=counting)
@@ -237,7 +237,9 @@ def test_missing_scale_names_the_ways_out(drawn: Callable, save_png: Callable) -
         cut_patches(slide, find_regions(slide, mode="whole"), config=Patches(mpp=0.5))
     assert caught.value.problem.patient == "p1"
     assert "patches.mpp: null" in str(caught.value)
-    assert "metadata has µm/px" in str(caught.value)
+    assert "column `mpp` of the table" in str(caught.value)
+    assert "`slide_mpp` of the study" in str(caught.value)
+    assert "µm/px in its metadata" in str(caught.value)
 
 
 def test_images_of_different_scale(drawn: Callable, save_pyramid: Callable, tmp_path: Path) -> None:

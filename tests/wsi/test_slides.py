@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import openslide
 import pytest
+import tifffile
+from PIL import Image
 
 from axilla.core.errors import SlideError
-from axilla.wsi import flat, slides
+from axilla.wsi import flat, resize, slides
+from axilla.wsi.flat_readers import WholeReader
 from axilla.wsi.slides import open_slide, slide_size
 
 if TYPE_CHECKING:
@@ -148,7 +153,7 @@ def test_thumbnail_by_bands_is_the_same(
 ) -> None:
     with opened(save_pyramid(drawn(1000, 600))) as reader:
         whole, _ = reader.thumbnail(100)
-        monkeypatch.setattr(slides, "_BAND_PX", 500 * 50)
+        monkeypatch.setattr(resize, "_BAND_PX", 500 * 50)
         bands, _ = reader.thumbnail(100)
     assert np.abs(bands.astype(int) - whole).max() <= 1
 
@@ -187,10 +192,74 @@ def test_missing_and_folder(tmp_path: Path) -> None:
     check_error(tmp_path / "folder.svs", "is a folder")
 
 
-def test_too_large(drawn: Callable, save_png: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_to_be_decoded_whole(
+    drawn: Callable, save_png: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_png(drawn(61, 47), "image.bmp")
+    monkeypatch.setattr(flat, "MAX_WHOLE_PX", 61 * 47 - 1)
+    check_error(path, "61 x 47", "it is a BMP", "pyramidal TIFF")
+
+
+@pytest.mark.parametrize("kind", ["png", "pyramid"])
+def test_a_declared_limit_of_pixels(
+    drawn: Callable, save_png: Callable, save_pyramid: Callable, kind: str
+) -> None:
+    image = drawn(300, 280)
+    path = save_png(image) if kind == "png" else save_pyramid(image)
+    with open_slide(path, slide_id="s1", patient_id="p1", max_px=300 * 280) as reader:
+        assert reader.size == (300, 280)
+    with pytest.raises(SlideError, match=r"300 x 280 pixels, more than the 83,999 of `max_slide"):
+        open_slide(path, slide_id="s1", patient_id="p1", max_px=300 * 280 - 1)
+
+
+def test_an_image_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+    """A PNG of 57 bytes that says it has 4 * 10^18 pixels."""
+    side = (2**31 - 1).to_bytes(4, "big")
+    path = tmp_path / "bomb.png"
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, content in (
+        (b"IHDR", side + side + bytes([8, 2, 0, 0, 0])), (b"IDAT", b""), (b"IEND", b""),
+    ):  # fmt: skip
+        crc = zlib.crc32(kind + content).to_bytes(4, "big")
+        data += len(content).to_bytes(4, "big") + kind + content + crc
+    path.write_bytes(data)
+    check_error(path, "2,147,483,647 x 2,147,483,647", "`max_slide_px`")
+
+
+def test_too_wide(drawn: Callable, save_png: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_png(drawn(61, 47))
-    monkeypatch.setattr(flat, "MAX_FLAT_PX", 61 * 47 - 1)
-    check_error(path, "61 x 47", "pyramidal TIFF")
+    monkeypatch.setattr(flat, "MAX_WIDTH_PX", 60)
+    check_error(path, "61 pixels wide")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "svs", "ndpi", "dcm", "mrxs"])
+def test_an_empty_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"slide.{suffix}"
+    path.touch()
+    check_error(path, "an empty file", "Copy or export it again")
+
+
+@pytest.mark.parametrize(
+    ("dpi", "unit", "mpp"),
+    [(50_800, "INCH", 0.5), (10_000, "CENTIMETER", 1.0), (72, "INCH", None), (600, "INCH", None),
+     (50_800, "NONE", None), (0, "INCH", None)],
+)  # fmt: skip
+def test_scale_of_a_flat_tiff(
+    drawn: Callable, tmp_path: Path, dpi: int, unit: str, mpp: float | None
+) -> None:
+    path = tmp_path / "flat.tif"
+    tifffile.imwrite(path, drawn(40, 30), photometric="rgb", resolution=(dpi, dpi),
+                     resolutionunit=unit)  # fmt: skip
+    with opened(path) as reader:
+        assert isinstance(reader, WholeReader)
+        assert reader.mpp == (mpp if mpp is None else pytest.approx(mpp))
+
+
+def test_a_jpegs_density_is_no_scale(drawn: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(drawn(40, 30)).save(path, dpi=(50_800, 50_800))
+    with opened(path) as reader:
+        assert reader.mpp is None
 
 
 @pytest.mark.real_data
@@ -235,3 +304,22 @@ def test_a_damaged_pyramid_is_an_error_when_opened_or_when_read(
     ):
         reader.read(0, 0, 1024, 1024)
     assert caught.value.problem.file == path
+
+
+def test_a_slide_cut_short_is_found_when_opened(drawn: Callable, save_pyramid: Callable) -> None:
+    """OpenSlide opens it: the directories are there, the last tiles are not."""
+    path = save_pyramid(drawn(1536, 1536), levels=1)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1000])
+    assert openslide.OpenSlide(path).dimensions == (1536, 1536)
+    check_error(path, "its last tiles are missing")
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
+@pytest.mark.parametrize("name", ["cmu-1-small-region", "tcga-cr-7395-01a-01-ts1"])
+def test_a_real_slide_cut_short(data_dir: Path, tmp_path: Path, name: str, kept: float) -> None:
+    data = (data_dir / "slides" / f"{name}.svs").read_bytes()
+    path = tmp_path / "cut.svs"
+    path.write_bytes(data[: int(len(data) * kept)])
+    check_error(path, "does not open", "incomplete")

@@ -20,7 +20,15 @@ from axilla.core.endpoint import (
 from axilla.core.errors import CohortError, Problem
 from axilla.core.slide_files import SlideFinder, is_file_name
 from axilla.core.table import numeric_where_possible, parse_number, read_table, require_columns
-from axilla.core.types import Cohort, CohortName, Exclusion, Patient, Slide
+from axilla.core.types import (
+    SANE_MPP,
+    Cohort,
+    CohortName,
+    Exclusion,
+    MicronsPerPixel,
+    Patient,
+    Slide,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -294,9 +302,24 @@ class _PatientReader:
             seen.add(slide_id)
             say = partial(self._problem, slide=slide_id, code="slide")
             slide = find.slide(self.patient_id, slide_id, str(row.get("slide", "")), say)
+            mpp = self._mpp(slide_id, str(row.get("mpp", "")))
             if slide is not None:
-                slides.append(slide)
+                slides.append(replace(slide, table_mpp=mpp))
         return tuple(slides)
+
+    def _mpp(self, slide_id: str, text: str) -> MicronsPerPixel | None:
+        if not text:
+            return None
+        number = parse_number(text)
+        low, high = SANE_MPP
+        if number is None or not low <= number <= high:
+            self._problem(
+                f"`mpp` of slide {slide_id} is {text!r}, which is no µm per pixel of a microscope.",
+                f"Write a number from {low} to {high}, such as 0.25 at 40x, or leave it empty.",
+                slide=slide_id,
+            )
+            return None
+        return MicronsPerPixel(number)
 
 
 def is_generated(table: Path) -> bool:

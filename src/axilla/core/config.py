@@ -21,6 +21,7 @@ from pydantic import (
 
 from axilla.core.config_sentences import sentences
 from axilla.core.errors import ConfigError
+from axilla.core.types import MAX_SLIDE_PX, SANE_MPP
 from axilla.core.yaml_file import read_mapping
 
 NodeEndpoint = Literal[
@@ -246,6 +247,10 @@ class StudyConfig(_Strict):
     cohort: Path
     slides: Path | None = None
     annotations: Path | None = None
+    slide_mpp: Annotated[float, Field(ge=SANE_MPP[0], le=SANE_MPP[1])] | None = None
+    """µm per pixel of slides whose file does not say; a column `mpp` of the table goes before."""
+    max_slide_px: Annotated[int, Field(ge=1)] = MAX_SLIDE_PX
+    """Most pixels of a slide; a larger one is refused before it is decoded."""
     regions: Literal["auto", "annotation", "tissue", "whole"] = "auto"
     endpoint: Endpoint
     split: Split = RandomSplit()

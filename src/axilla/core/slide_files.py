@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axilla.core.errors import CohortError
-from axilla.core.types import Slide
+from axilla.core.types import MicronsPerPixel, Slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,26 @@ _SAFE_NAME = re.compile(r"[^/\\\x00]{1,200}")
 def is_file_name(text: str) -> bool:
     """Whether an id can name a file of ours."""
     return _SAFE_NAME.fullmatch(text) is not None and text not in {".", ".."}
+
+
+def first_of_series(folder: Path) -> Path | None:
+    """The first .dcm of a folder that is a DICOM slide, a file a level; None where it is none.
+
+    OpenSlide takes any file of the series and finds its companions beside it.
+    """
+    if not folder.is_dir():
+        return None
+    return min((p for p in folder.iterdir() if p.suffix.lower() == ".dcm"), default=None)
+
+
+def files_of(image: Path) -> tuple[Path, ...]:
+    """All files that a slide's pixels are in: MIRAX has a folder, DICOM a file for each level."""
+    beside = image.with_suffix("") if image.suffix.lower() == ".mrxs" else None
+    if image.suffix.lower() == ".dcm":
+        return tuple(sorted(p for p in image.parent.iterdir() if p.suffix.lower() == ".dcm"))
+    if beside is not None and beside.is_dir():
+        return (image, *sorted(path for path in beside.iterdir() if path.is_file()))
+    return (image,)
 
 
 class SlideFinder:
@@ -52,8 +72,13 @@ class SlideFinder:
         self.slide_of_file: dict[Path, tuple[str, str]] = {}
         self.by_stem: dict[str, list[Path]] = {}
         self.cut_regions: dict[str, list[tuple[int, Path]]] = {}
+        self.max_px = config.max_slide_px
+        self.study_mpp = None if config.slide_mpp is None else MicronsPerPixel(config.slide_mpp)
         for path in sorted(config.slides.iterdir()):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
+            series = first_of_series(path)
+            if series is not None:
+                self.by_stem.setdefault(path.name, []).append(series)
+            elif path.suffix.lower() in IMAGE_SUFFIXES:
                 self.by_stem.setdefault(path.stem, []).append(path)
                 match = re.fullmatch(r"(.+)_(\d+)", path.stem)
                 if match:
@@ -86,7 +111,14 @@ class SlideFinder:
                 file=images[0],
             )
             return None
-        return Slide(slide_id=slide_id, patient_id=patient_id, images=images, annotation=annotation)
+        return Slide(
+            slide_id=slide_id,
+            patient_id=patient_id,
+            images=images,
+            annotation=annotation,
+            study_mpp=self.study_mpp,
+            max_px=self.max_px,
+        )
 
     def _named(self, named: str, problem: Callable[..., None]) -> tuple[Path, ...]:
         # Links inside the folder may lead anywhere, they are the owner's; what the table says may
@@ -99,6 +131,7 @@ class SlideFinder:
                 "Give a path inside it.",
             )
             return ()
+        path = first_of_series(path) or path
         if not path.is_file():
             problem("there is no such slide.", "Correct the column `slide`.", file=path)
             return ()
@@ -127,8 +160,10 @@ class SlideFinder:
     def _images(self, slide_id: str, problem: Callable[..., None]) -> tuple[Path, ...]:
         found = self.by_stem.get(slide_id, [])
         if len(found) > 1:
+            names = ", ".join(str(path.relative_to(self.folder)) for path in found)
+            names = ", ".join(str(path.relative_to(self.folder)) for path in found)
             problem(
-                f"several files are named {slide_id}: {', '.join(p.name for p in found)}.",
+                f"several files are named {slide_id}: {names}.",
                 "Keep one, or name it in a column `slide`.",
                 file=self.folder,
             )

@@ -40,6 +40,13 @@ METHOD_TITLES: Mapping[str, str] = {
 }
 
 
+SANE_MPP = (0.02, 20.0)
+"""µm/px outside these are no microscope's: 600 dpi, a printer's resolution, is 42 µm/px."""
+MAX_SLIDE_PX = 50_000_000_000
+"""Most pixels of a slide's level 0, unless the study says otherwise: a whole mount at 40x has 45
+billion, and what claims more is a header made to exhaust the machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slide:
     """One slide of one patient: a whole-slide image, or the regions already cut from it."""
@@ -49,6 +56,12 @@ class Slide:
     images: tuple[Path, ...]
     """One whole-slide image, or the cut region images in the order of their number."""
     annotation: Path | None = None
+    table_mpp: MicronsPerPixel | None = None
+    """µm per level-0 pixel as the cohort's table says (column `mpp`)."""
+    study_mpp: MicronsPerPixel | None = None
+    """µm per level-0 pixel as the study says of slides that do not (`slide_mpp`)."""
+    max_px: int = MAX_SLIDE_PX
+    """Most pixels an image may have (`max_slide_px`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

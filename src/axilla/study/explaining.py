@@ -127,7 +127,9 @@ def _heatmap(
     for axes, image in zip(panels, slide.images, strict=True):
         own = {region.index for region in regions if region.image == image}
         here = np.isin(grid.region, list(own))
-        with open_slide(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
+        with open_slide(
+            image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
+        ) as reader:
             thumbnail, level0_per_px = reader.thumbnail(THUMBNAIL_PX)
         draw_heatmap(
             axes,

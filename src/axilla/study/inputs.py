@@ -20,6 +20,7 @@ from axilla.study.people import check_saved_split
 from axilla.study.telling import telling_columns
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.regions import find_regions
+from axilla.wsi.scale import patch_side_level0, slide_mpp
 from axilla.wsi.slides import open_slide
 
 
@@ -179,11 +180,18 @@ def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
     for image in slide.images:
         drawn = tuple(region for region in regions if region.image == image)
         try:
-            with open_slide(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
-                size = reader.size
+            with open_slide(
+                image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
+            ) as reader:
+                size, found = reader.size, reader.mpp
         except AxillaError as error:
             problems.append(excludable(error, slide))
             continue
+        try:
+            mpp = slide_mpp(slide, found, image=image)
+            patch_side_level0(slide, mpp, config=config.patches, image=image)
+        except AxillaError as error:
+            problems.append(excludable(error, slide))
         problems.extend(
             replace(problem, slide=slide.slide_id, code="annotation")
             for problem in check_regions(

@@ -12,6 +12,7 @@ from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter
+from axilla.core.slide_files import files_of
 from axilla.core.types import Cohort, PatchGrid, Region, Slide
 from axilla.study.inputs import drop_patients, excludable, slides_of
 from axilla.study.layout import Layout
@@ -35,11 +36,14 @@ def tile_key(slide: Slide, *, config: StudyConfig) -> str:
     return store.digest(
         "tile",
         store.SCHEMA_VERSION,
-        [store.file_identity(image) for image in slide.images],
+        [store.file_identity(file) for image in slide.images for file in files_of(image)],
         None if slide.annotation is None
         else store.file_identity(slide.annotation, content=True),
         config.regions,
         config.patches.model_dump(),
+        # Only where said, so that grids cut before there was such a key keep theirs.
+        *([slide.table_mpp, slide.study_mpp]
+          if (slide.table_mpp, slide.study_mpp) != (None, None) else ()),
     )  # fmt: skip
 
 

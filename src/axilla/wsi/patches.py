@@ -12,6 +12,7 @@ from axilla.core.errors import AnnotationError, SlideError
 from axilla.core.types import PatchGrid, SlidePixels
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.masks import inside_mask, polygon_edges
+from axilla.wsi.scale import patch_side_level0, slide_mpp
 from axilla.wsi.slides import open_slide
 from axilla.wsi.whiteness import count_white
 
@@ -35,7 +36,7 @@ _MAX_OPEN = 16
 class OpenImage(Protocol):
     """How an image of a slide is opened: `open_slide`, or a test's stand-in."""
 
-    def __call__(self, path: Path, *, slide_id: str, patient_id: str) -> SlideReader:
+    def __call__(self, path: Path, *, slide_id: str, patient_id: str, max_px: int) -> SlideReader:
         """Open the image of a slide."""
         ...
 
@@ -179,8 +180,10 @@ class PatchReader:
         """Read patches by their place in the grid, as RGB uint8 [n, size, size, 3]."""
         wanted = np.asarray(indices, dtype=np.int64)
         out = np.empty((len(wanted), self._size, self._size, 3), np.uint8)
-        # Region by region, so that a bag does not open the same image again and again.
-        for place in np.argsort(self._grid.region[wanted], kind="stable"):
+        # Region by region, so that a bag does not open the same image again and again, and each
+        # from top to bottom, as a large flat image is decoded.
+        lefts, tops = self._grid.xy[wanted].T
+        for place in np.lexsort((lefts, tops, self._grid.region[wanted])):
             index = wanted[place]
             window = self._images.window(self._regions[int(self._grid.region[index])])
             x, y = self._grid.xy[index].tolist()
@@ -220,8 +223,8 @@ class _Images:
     def scale(self) -> tuple[MicronsPerPixel | None, int]:
         """µm per level-0 pixel, and the side of a patch in level-0 pixels."""
         if self._scale is None:
-            reader = self.reader(self._slide.images[0])
-            self._scale = (reader.mpp, self._size_level0(reader.mpp, self._slide.images[0]))
+            self.reader(self._slide.images[0])
+        assert self._scale is not None  # noqa: S101 - `reader` sets it
         return self._scale
 
     def reader(self, image: Path) -> SlideReader:
@@ -231,10 +234,14 @@ class _Images:
         while len(self._readers) >= self._max_open:
             self._readers.popitem(last=False)[1].close()
         reader = self._open_image(
-            image, slide_id=self._slide.slide_id, patient_id=self._slide.patient_id
+            image,
+            slide_id=self._slide.slide_id,
+            patient_id=self._slide.patient_id,
+            max_px=self._slide.max_px,
         )
         self._readers[image] = reader
-        scale = (reader.mpp, self._size_level0(reader.mpp, image))
+        mpp = slide_mpp(self._slide, reader.mpp, image=image)
+        scale = (mpp, patch_side_level0(self._slide, mpp, config=self._config, image=image))
         if self._scale is not None and self._scale[1] != scale[1]:
             raise SlideError(
                 f"the images of slide {self._slide.slide_id} differ in their µm/px "
@@ -263,21 +270,6 @@ class _Images:
             config=self._config,
             side=self.scale()[1],
         )
-
-    def _size_level0(self, mpp: MicronsPerPixel | None, image: Path) -> int:
-        target = self._config.mpp
-        if target is None:
-            return self._config.size
-        if mpp is None:
-            raise SlideError(
-                f"slide {self._slide.slide_id} does not say its µm per pixel, so patches of "
-                f"{target} µm/px cannot be cut.",
-                "Set patches.mpp: null to cut at native resolution, or give a slide whose metadata "
-                "has µm/px.",
-                patient=self._slide.patient_id,
-                file=image,
-            )
-        return max(1, round(self._config.size * target / mpp))
 
 
 class _Window:

@@ -49,7 +49,9 @@ def find_regions(
         return _whole(slide)
     found: list[Region] = []
     for image in slide.images:
-        with open_image(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
+        with open_image(
+            image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
+        ) as reader:
             found.extend(find_tissue(reader, image=image))
     return tuple(
         Region(index=index, image=region.image, polygon=region.polygon, source=region.source)

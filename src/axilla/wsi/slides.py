@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import struct
 from typing import TYPE_CHECKING, Protocol, Self
 
-import cv2
 import numpy as np
 import openslide
+import tifffile
 
 from axilla.core.errors import SlideError
-from axilla.core.types import MicronsPerPixel
-from axilla.wsi.flat import FLAT_SUFFIXES, TIFF_SUFFIXES, decode_flat, flat_size
+from axilla.core.types import MAX_SLIDE_PX, MicronsPerPixel
+from axilla.wsi.flat import FLAT_SUFFIXES, TIFF_SUFFIXES, flat_header, refuse_over_limit
+from axilla.wsi.flat_readers import Closing, open_flat
+from axilla.wsi.resize import resize, shrink_by_bands, thumbnail_size
+from axilla.wsi.scale import sane_mpp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_BAND_PX = 32_000_000
-"""Most pixels of a level that a thumbnail holds at once: one level of a slide can be gigapixels."""
-_SANE_MPP = (0.02, 50.0)
-"""µm/px outside these are a printer's resolution in the file's header, not a microscope's."""
+_TIFF_VENDORS = frozenset(
+    {"aperio", "generic-tiff", "hamamatsu-ndpi", "leica", "philips-tiff", "trestle", "ventana"}
+)
 
 
 class SlideReader(Protocol):
@@ -70,30 +72,47 @@ class SlideReader(Protocol):
     ) -> None: ...
 
 
-def open_slide(path: Path, *, slide_id: str, patient_id: str) -> SlideReader:
+def open_slide(
+    path: Path, *, slide_id: str, patient_id: str, max_px: int = MAX_SLIDE_PX
+) -> SlideReader:
     """Open a slide or a cut region image.
 
     Parameters
     ----------
     path
-        Any format of OpenSlide, or a flat JPEG, PNG, BMP or TIFF, which is decoded once and held.
+        Any format of OpenSlide, or a flat JPEG, PNG, BMP or TIFF. A flat image of up to 2**26
+        pixels is decoded once and held; a larger one is read strip by strip from top to bottom,
+        unless its format forbids it (`flat_header`), and then asking for rows above those just
+        read starts its decoder again.
         The orientation that a flat file's EXIF asks for is not applied: annotations are in stored
         pixels.
     slide_id, patient_id
         Whose slide it is, for the errors.
+    max_px
+        Most pixels of level 0, `max_slide_px` of the study.
 
     Raises
     ------
     SlideError
-        The file is missing, damaged, of no known format, or a flat image that is too large.
+        The file is missing, damaged, of no known format, or too large. Damage in the midst of a
+        large image is found when it is read.
     """
     vendor = _vendor(path, slide_id=slide_id, patient_id=patient_id)
     if vendor is None:
-        return _FlatReader(decode_flat(path, slide_id=slide_id, patient_id=patient_id))
+        return open_flat(path, slide_id=slide_id, patient_id=patient_id, max_px=max_px)
+    if vendor in _TIFF_VENDORS:
+        _require_all_tiles(path, slide_id, patient_id)
     try:
-        return _OpenSlideReader(openslide.OpenSlide(path), path=path, patient_id=patient_id)
+        slide = openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
         raise _unreadable(path, slide_id, patient_id, str(error)) from error
+    reader = _OpenSlideReader(slide, path=path, patient_id=patient_id)
+    try:
+        refuse_over_limit(reader.size, path, slide_id, patient_id, max_px)
+    except SlideError:
+        reader.close()
+        raise
+    return reader
 
 
 def slide_size(path: Path, *, slide_id: str, patient_id: str) -> tuple[int, int]:
@@ -105,9 +124,30 @@ def slide_size(path: Path, *, slide_id: str, patient_id: str) -> tuple[int, int]
         As `open_slide`, but damage behind the header of a flat image goes unseen.
     """
     if _vendor(path, slide_id=slide_id, patient_id=patient_id) is None:
-        return flat_size(path, slide_id=slide_id, patient_id=patient_id)
+        header = flat_header(path, slide_id=slide_id, patient_id=patient_id)
+        return header.width, header.height
     with open_slide(path, slide_id=slide_id, patient_id=patient_id) as reader:
         return reader.size
+
+
+def _require_all_tiles(path: Path, slide_id: str, patient_id: str) -> None:
+    """Raise SlideError where a tile of a TIFF-based slide lies behind the file's end.
+
+    OpenSlide opens a file that was not copied to its end as long as the directories are there.
+    """
+    size = path.stat().st_size
+    try:
+        with tifffile.TiffFile(path) as file:
+            ends = [
+                offset + count
+                for page in file.pages
+                for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
+            ]
+    except (tifffile.TiffFileError, OSError, ValueError, struct.error):
+        # What tifffile cannot read OpenSlide may; if it cannot either, it says so.
+        return
+    if max(ends, default=0) > size:
+        raise _unreadable(path, slide_id, patient_id, "its last tiles are missing: it is cut short")
 
 
 def _vendor(path: Path, *, slide_id: str, patient_id: str) -> str | None:
@@ -120,9 +160,24 @@ def _vendor(path: Path, *, slide_id: str, patient_id: str) -> str | None:
             patient=patient_id,
             file=path,
         )
+    if path.stat().st_size == 0:
+        raise SlideError(
+            f"the image of slide {slide_id} is an empty file.",
+            "Copy or export it again.",
+            patient=patient_id,
+            file=path,
+        )
     suffix = path.suffix.lower()
     if suffix in FLAT_SUFFIXES:
         return None
+    if suffix == ".mrxs" and not path.with_suffix("").is_dir():
+        raise SlideError(
+            f"slide {slide_id} lacks the folder `{path.stem}` that belongs beside its .mrxs file "
+            "and holds its pixels.",
+            "Copy the folder as well.",
+            patient=patient_id,
+            file=path,
+        )
     try:
         vendor = openslide.OpenSlide.detect_format(path)
     except (openslide.OpenSlideError, OSError) as error:
@@ -141,60 +196,7 @@ def _unreadable(path: Path, slide_id: str, patient_id: str, why: str) -> SlideEr
     )
 
 
-class _Closing:
-    """The context manager half of a reader."""
-
-    def close(self) -> None:
-        """Let go of the file."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class _FlatReader(_Closing):
-    """A flat image, decoded once and held."""
-
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self._pixels = pixels
-        self._pixels.flags.writeable = False
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self._pixels.shape[1], self._pixels.shape[0]
-
-    @property
-    def mpp(self) -> MicronsPerPixel | None:
-        # JFIF and TIFF resolutions of flat exports are a screen's dots per inch.
-        return None
-
-    def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-        slide_width, slide_height = self.size
-        if 0 <= x <= x + width <= slide_width and 0 <= y <= y + height <= slide_height:
-            return self._pixels[y : y + height, x : x + width]
-        out = np.full((height, width, 3), 255, np.uint8)
-        left, right = max(x, 0), min(x + width, slide_width)
-        top, bottom = max(y, 0), min(y + height, slide_height)
-        if left < right and top < bottom:
-            out[top - y : bottom - y, left - x : right - x] = self._pixels[top:bottom, left:right]
-        return out
-
-    def read_resized(self, x: int, y: int, side_level0: int, size_px: int) -> NDArray[np.uint8]:
-        return _resize(self.read(x, y, side_level0, side_level0), size_px, size_px)
-
-    def thumbnail(self, max_side: int) -> tuple[NDArray[np.uint8], float]:
-        width, height, scale = _thumbnail_size(self.size, max_side)
-        return _resize(self._pixels, width, height), scale
-
-
-class _OpenSlideReader(_Closing):
+class _OpenSlideReader(Closing):
     """A slide of a scanner, read by tiles."""
 
     def __init__(self, slide: openslide.OpenSlide, *, path: Path, patient_id: str) -> None:
@@ -221,20 +223,19 @@ class _OpenSlideReader(_Closing):
     def read_resized(self, x: int, y: int, side_level0: int, size_px: int) -> NDArray[np.uint8]:
         level, downsample = self._level_for(side_level0 / size_px)
         side = max(1, round(side_level0 / downsample))
-        return _resize(self._read_level(x, y, level, side, side), size_px, size_px)
+        return resize(self._read_level(x, y, level, side, side), size_px, size_px)
 
     def thumbnail(self, max_side: int) -> tuple[NDArray[np.uint8], float]:
-        width, height, scale = _thumbnail_size(self.size, max_side)
+        width, height, scale = thumbnail_size(self.size, max_side)
         level, downsample = self._level_for(scale)
         level_width, level_height = self._slide.level_dimensions[level]
-        out = np.empty((height, width, 3), np.uint8)
-        bands = min(height, -(-level_width * level_height // _BAND_PX))
-        edges = [round(height * band / bands) for band in range(bands + 1)]
-        for top, bottom in pairwise(edges):
-            first, last = (round(level_height * row / height) for row in (top, bottom))
-            band = self._read_level(0, round(first * downsample), level, level_width, last - first)
-            out[top:bottom] = _resize(band, width, bottom - top)
-        return out, scale
+
+        def rows(first: int, last: int) -> NDArray[np.uint8]:
+            top = round(first * downsample)
+            return self._read_level(0, top, level, level_width, last - first)
+
+        size = (level_width, level_height)
+        return shrink_by_bands(rows, size=size, width=width, height=height), scale
 
     def _level_for(self, downsample: float) -> tuple[int, float]:
         """The smallest level that is still at least as fine as asked, and its downsample."""
@@ -272,30 +273,11 @@ def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return rgb
 
 
-def _resize(rgb: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Area mean where the image shrinks (antialiased), linear where it grows."""
-    have_height, have_width = rgb.shape[:2]
-    if (have_width, have_height) == (width, height):
-        return rgb.copy()
-    shrinks = have_width >= width and have_height >= height
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(rgb, (width, height), interpolation=how), dtype=np.uint8)
-
-
-def _thumbnail_size(size: tuple[int, int], max_side: int) -> tuple[int, int, float]:
-    scale = max(1.0, max(size) / max_side)
-    width, height = (max(1, round(side / scale)) for side in size)
-    return width, height, scale
-
-
 def _microns_per_pixel(slide: openslide.OpenSlide) -> MicronsPerPixel | None:
     """Mean of both axes, None where either is missing or no microscope's."""
     axes = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
     try:
-        values = [float(slide.properties[name]) for name in axes]
+        x, y = (float(slide.properties[name]) for name in axes)
     except (KeyError, ValueError):
         return None
-    low, high = _SANE_MPP
-    if not all(low <= value <= high for value in values):
-        return None
-    return MicronsPerPixel(sum(values) / 2)
+    return sane_mpp(x, y)

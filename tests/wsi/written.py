@@ -1,0 +1,110 @@
+"""Small slides in scanners' formats, written as their scanners do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import tifffile
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+_TILED = {"tile": (256, 256), "photometric": "rgb"}
+
+
+def halves(image: np.ndarray, levels: int) -> list[np.ndarray]:
+    """An image and its smaller levels, each half the one before."""
+    out = [image]
+    for _ in range(levels - 1):
+        side = out[-1].shape[1] // 2, out[-1].shape[0] // 2
+        out.append(cv2.resize(out[-1], side, interpolation=cv2.INTER_AREA))
+    return out
+
+
+def write_aperio(path: Path, image: np.ndarray, *, mpp: float | None, levels: int = 2) -> None:
+    """An .svs: tiled directories whose description begins with Aperio."""
+    height, width = image.shape[:2]
+    scale = "" if mpp is None else f"|AppMag = 20|MPP = {mpp}"
+    text = f"Aperio Image Library v10.0.51\r\n{width}x{height} (256x256) JPEG/RGB Q=30{scale}"
+    with tifffile.TiffWriter(path) as file:
+        for level in halves(image, levels):
+            file.write(level, description=text, metadata=None, **_TILED)
+
+
+def write_leica(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -> None:
+    """An .scn: a collection of views in nm, each level a directory."""
+    height, width = image.shape[:2]
+    across, down = (round(side * mpp * 1000) for side in (width, height))
+    pyramid = halves(image, levels)
+    dimensions = "".join(
+        f'<dimension sizeX="{small.shape[1]}" sizeY="{small.shape[0]}" r="{r}" ifd="{r}"/>'
+        for r, small in enumerate(pyramid)
+    )
+    text = f"""<?xml version="1.0"?>
+<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">
+<collection name="a" uuid="b" sizeX="{across - 1}" sizeY="{down - 1}">
+<barcode>eA==</barcode>
+<image name="i" uuid="c"><creationDate>2020-01-01T00:00:00Z</creationDate>
+<device model="SCN400" version="1"/>
+<pixels sizeX="{width}" sizeY="{height}">{dimensions}</pixels>
+<view sizeX="{across}" sizeY="{down}" offsetX="0" offsetY="0" spacingZ="0"/>
+<scanSettings><objectiveSettings><objective>20</objective></objectiveSettings>
+<illuminationSettings><numericalAperture>0.4</numericalAperture>
+<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings>
+</image></collection></scn>"""
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for number, level in enumerate(pyramid):
+            told = {"description": text} if number == 0 else {}
+            per_cm = 1e4 / mpp / 2**number
+            scale = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
+            file.write(level, metadata=None, **told, **scale, **_TILED)
+
+
+def write_dicom(folder: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -> None:
+    """A DICOM series: a file a level, uncompressed frames of 256x256 pixels."""
+    folder.mkdir()
+    series = {name: generate_uid() for name in ("Study", "Series")}
+    frame = generate_uid()
+    for number, level in enumerate(halves(image, levels)):
+        _write_level(folder / f"{number}.dcm", level, series, frame, mpp=mpp * 2**number)
+
+
+def _write_level(
+    path: Path, level: np.ndarray, series: dict[str, str], frame: str, *, mpp: float
+) -> None:
+    height, width = level.shape[:2]
+    rows, columns = -(-height // 256), -(-width // 256)
+    padded = np.full((rows * 256, columns * 256, 3), 255, np.uint8)
+    padded[:height, :width] = level
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = _WHOLE_SLIDE
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.StudyInstanceUID, data.SeriesInstanceUID = series["Study"], series["Series"]
+    data.FrameOfReferenceUID = frame
+    data.Modality = "SM"
+    derived = "ORIGINAL" if path.stem == "0" else "DERIVED"
+    data.ImageType = [derived, "PRIMARY", "VOLUME", "NONE" if path.stem == "0" else "RESAMPLED"]
+    data.DimensionOrganizationType = "TILED_FULL"
+    data.TotalPixelMatrixColumns, data.TotalPixelMatrixRows = width, height
+    data.TotalPixelMatrixFocalPlanes = 1
+    data.Rows = data.Columns = 256
+    data.NumberOfFrames = rows * columns
+    data.SamplesPerPixel, data.PhotometricInterpretation, data.PlanarConfiguration = 3, "RGB", 0
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit, data.PixelRepresentation = 7, 0
+    measures, shared = Dataset(), Dataset()
+    measures.PixelSpacing = [mpp / 1000, mpp / 1000]
+    shared.PixelMeasuresSequence = Sequence([measures])
+    data.SharedFunctionalGroupsSequence = Sequence([shared])
+    frames = padded.reshape(rows, 256, columns, 256, 3).swapaxes(1, 2)
+    data.PixelData = frames.tobytes()
+    data["PixelData"].VR = "OB"
+    data.save_as(path, enforce_file_format=True)
