@@ -12,6 +12,7 @@ from axilla.core.progress import Reporter
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Patient, Region, Slide
 from axilla.mil.clinical import fit_preprocessor
+from axilla.wsi.annotation_fit import Fit, check_fit
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.regions import find_regions
 from axilla.wsi.slides import open_slide
@@ -24,10 +25,16 @@ class CheckResult:
     cohort: Cohort | None
     """None where the table itself cannot be used."""
     problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...] = ()
+    """What may well be right, and somebody should look at; nobody leaves the study for it."""
 
 
 def check_inputs(
-    config: StudyConfig, *, reporter: Reporter, known: Callable[[Slide], bool] | None = None
+    config: StudyConfig,
+    *,
+    reporter: Reporter,
+    known: Callable[[Slide], bool] | None = None,
+    slides_only: bool = False,
 ) -> CheckResult:
     """Read the table, open every slide, read every annotation, try the split.
 
@@ -35,6 +42,8 @@ def check_inputs(
     ----------
     known
         Slides of which it is true were in order before and did not change; they are not opened.
+    slides_only
+        Leave out what only training needs: the encoder's weights and the split.
 
     Returns
     -------
@@ -46,22 +55,28 @@ def check_inputs(
     except AxillaError as error:
         return CheckResult(cohort=None, problems=(error.problem,))
     problems = list(reading.problems)
+    notes: list[Problem] = []
     cohort = reading.cohort
     if config.uses_slides:
-        problems.extend(_check_encoder(config))
+        if not slides_only:
+            problems.extend(_check_encoder(config))
         for patient in reporter.track(cohort.patients, "Checking slides"):
             for slide in patient.slides:
                 if known is None or not known(slide):
-                    problems.extend(_check_slide(slide, config))
+                    found = _check_slide(slide, config)
+                    problems.extend(found.problems)
+                    notes.extend(found.notes)
+    for note in notes:
+        reporter.say(f"note      {note}")
     cohort = without(cohort, _dropped(problems, cohort))
-    if not any(problem.fatal for problem in problems):
-        found = _check_split(cohort, config)
+    if not slides_only and not any(problem.fatal for problem in problems):
+        unsplit = _check_split(cohort, config)
         if problems:
-            found = [
-                replace(p, cause=f"without the patients named above, {p.cause}") for p in found
+            unsplit = [
+                replace(p, cause=f"without the patients named above, {p.cause}") for p in unsplit
             ]
-        problems.extend(found)
-    return CheckResult(cohort=cohort, problems=tuple(problems))
+        problems.extend(unsplit)
+    return CheckResult(cohort=cohort, problems=tuple(problems), notes=tuple(notes))
 
 
 def usable_cohort(
@@ -70,15 +85,16 @@ def usable_cohort(
     exclude_failed: bool,
     reporter: Reporter,
     known: Callable[[Slide], bool] | None = None,
+    slides_only: bool = False,
 ) -> Cohort:
-    """The cohort to study.
+    """The cohort to study; parameters as of `check_inputs`.
 
     Raises
     ------
     InputProblems
         Something is wrong that `exclude_failed` cannot leave out, or anything at all without it.
     """
-    result = check_inputs(config, reporter=reporter, known=known)
+    result = check_inputs(config, reporter=reporter, known=known, slides_only=slides_only)
     stopping = tuple(p for p in result.problems if p.fatal or not exclude_failed)
     if stopping or result.cohort is None:
         raise InputProblems(stopping)
@@ -126,28 +142,32 @@ def _dropped(problems: list[Problem], cohort: Cohort) -> dict[str, tuple[str, st
     return {patient: ("check", " ".join(found)) for patient, found in causes.items()}
 
 
-def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
+def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
     problems: list[Problem] = []
+    notes: list[Problem] = []
     regions: tuple[Region, ...] = ()
     try:
-        regions = find_regions(slide, mode=config.regions)
+        regions = find_regions(slide, mode=config.regions, keep=config.kept_classes)
     except AxillaError as error:
         problems.append(excludable(error, slide))
     for image in slide.images:
         drawn = tuple(region for region in regions if region.image == image)
         try:
             with open_slide(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
-                size = reader.size
+                size, mpp = reader.size, reader.mpp
         except AxillaError as error:
             problems.append(excludable(error, slide))
             continue
-        problems.extend(
-            check_regions(
-                drawn, size=size, patient_id=slide.patient_id, file=slide.annotation or image
-            )
+        outside = check_regions(
+            drawn, size=size, patient_id=slide.patient_id, file=slide.annotation or image
         )
+        problems.extend(outside)
+        if any(region.source == "annotation" for region in drawn):
+            fit = check_fit(slide, drawn, size=size, mpp=mpp)
+            problems.extend(fit.problems)
+            notes.extend(fit.notes)
     # A search for tissue opens the image as well, and then both say the same.
-    return list(dict.fromkeys(problems))
+    return Fit(problems=tuple(dict.fromkeys(problems)), notes=tuple(notes))
 
 
 def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:

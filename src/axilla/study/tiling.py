@@ -28,6 +28,14 @@ class Tiles:
     keys: dict[str, str]
     """Key of each slide's grid: what any later step over the slide depends on."""
 
+    def repaired(self) -> dict[str, int]:
+        """Regions whose outline was repaired, by slide."""
+        return {slide: grid.repaired for slide, grid in self.grids.items()}
+
+
+READING = 2
+"""Counts up whenever the same annotation comes to be read otherwise."""
+
 
 def tile_key(slide: Slide, *, config: StudyConfig) -> str:
     """What a slide's grid depends on: its files, the way of finding regions, the patches."""
@@ -39,6 +47,7 @@ def tile_key(slide: Slide, *, config: StudyConfig) -> str:
         else store.file_identity(slide.annotation, content=True),
         config.regions,
         config.patches.model_dump(),
+        *([] if slide.annotation is None else [READING, config.kept_classes]),
     )  # fmt: skip
 
 
@@ -83,9 +92,11 @@ def tile_slides(
     kept = {slide.slide_id for slide in slides_of(cohort.patients)}
     grids = {slide: grid for slide, grid in grids.items() if slide in kept}
     patches = sum(len(grid) for grid in grids.values())
+    repaired = sum(grid.repaired for grid in grids.values())
     reporter.done(
         "tile",
         f"{patches:,} patches of {len(grids):,} slides"
+        + (f", {repaired:,} regions repaired" if repaired else "")
         + (f", {len(todo):,} slides cut now" if todo else ", done before"),
     )
     return Tiles(cohort=cohort, grids=grids, keys={s: keys[s] for s in grids})
@@ -93,7 +104,7 @@ def tile_slides(
 
 def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:
     """The regions that patches are cut from."""
-    return find_regions(slide, mode=config.regions)
+    return find_regions(slide, mode=config.regions, keep=config.kept_classes)
 
 
 def _cut_all(
