@@ -53,7 +53,7 @@ def draw_grid(
     """
     height, width = thumbnail.shape[:2]
     ax.imshow(thumbnail, extent=(0, width, height, 0), interpolation="nearest")
-    line = 0.8 if size_level0 * scale >= _FINE_PX else 0.0
+    line = 1.2 if size_level0 * scale >= _FINE_PX else 0.0
     for xy, colour, shade in ((dropped, DROPPED, 0.30), (kept, KEPT, 0.0 if line else 0.25)):
         ax.add_collection(
             PolyCollection(

@@ -77,14 +77,14 @@ def _asap(root: Element) -> Outlines:
         group.get("Name", ""): group.get("PartOfGroup", "") for group in root.iter("Group")
     }
     shapes = []
-    for number, annotation in enumerate(root.iter("Annotation"), start=1):
+    for number, annotation in enumerate(root.iterfind("Annotations/Annotation"), start=1):
         if annotation.get("Type", "").lower() in _POINTS_AND_LINES:
             continue
         groups = _with_parents(annotation.get("PartOfGroup", ""), parent_of)
         shapes.append(
             Outline(
                 name=f"annotation {number} (`{annotation.get('Name', '')[:40]}`)",
-                parts=((_vertices(annotation, "Coordinate"),),),
+                parts=((_vertices(annotation, "Coordinates/Coordinate"),),),
                 classes=groups,
                 use="cut" if groups and groups[0].lower() in _EXCLUDING_GROUPS else "area",
             )
@@ -104,15 +104,15 @@ def _with_parents(group: str, parent_of: Mapping[str, str]) -> tuple[str, ...]:
 def _image_scope(root: Element) -> Outlines:
     shapes = []
     number = 0
-    for layer in root.iter("Annotation"):
+    for layer in root.iterfind("Annotation"):
         classes = _layer_names(layer)
-        for region in layer.iter("Region"):
+        for region in layer.iterfind("Regions/Region"):
             number += 1
             kind = region.get("Type", "0")
             if kind in _SCOPE_LINES:
                 continue
             name = f"region {number}"
-            vertices: Any = _vertices(region, "Vertex")
+            vertices: Any = _vertices(region, "Vertices/Vertex")
             if kind == _SCOPE_ELLIPSE and len(vertices) == 2:
                 vertices = _ellipse(vertices, name).tolist()
             text = region.get("Text", "").strip()
@@ -130,9 +130,8 @@ def _image_scope(root: Element) -> Outlines:
 def _layer_names(layer: Element) -> tuple[str, ...]:
     """Name and description of a layer: ImageScope keeps the latter among its attributes."""
     found = [layer.get("Name", ""), layer.get("Description", "")]
-    for attributes in layer.findall("Attributes"):
-        for attribute in attributes.findall("Attribute"):
-            found += [attribute.get("Value", ""), attribute.get("Name", "")]
+    for attribute in layer.iterfind("Attributes/Attribute"):
+        found += [attribute.get("Value", ""), attribute.get("Name", "")]
     names = (name.strip() for name in found)
     # Every layer's attribute is called Description: that says nothing.
     return tuple(dict.fromkeys(n for n in names if n and n.lower() != "description"))
@@ -146,8 +145,9 @@ def _mpp(root: Element) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-def _vertices(shape: Element, tag: str) -> list[tuple[str | None, str | None]]:
-    return [(at.get("X"), at.get("Y")) for at in shape.iter(tag)]
+def _vertices(shape: Element, path: str) -> list[tuple[str | None, str | None]]:
+    # Paths, not all descendants: elements nested a million deep would be gone through each time.
+    return [(at.get("X"), at.get("Y")) for at in shape.iterfind(path)]
 
 
 def _ellipse(vertices: list[tuple[str | None, str | None]], name: str) -> NDArray[np.float64]:
