@@ -66,4 +66,5 @@ def draw_grid(
             autolim=False,
         )
     draw_outlines(ax, outlines, scale=scale)
+    ax.spines[:].set_visible(False)
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="equal")
