@@ -71,11 +71,11 @@ def test_every_slide_is_drawn_and_every_trouble_named(settings: dict[str, Any]) 
     text = page.read_text(encoding="utf-8")
     cards = dict(re.findall(r"<li[^>]*>(?:(?!</li>).)*?<h2>(\w)</h2>(.*?)</li>\n", text, re.DOTALL))
     assert list(cards) == ["B", "C", "D", "A", "E"], "those with a remark first"
-    assert "16 patches kept, 0 dropped, from 1 region." in cards["A"]
-    assert "Outlines of 1 regions cross themselves; repaired." in cards["B"]
+    assert "Patches: 16 kept, 0 dropped." in cards["A"]
+    assert "Repaired: outlines that cross themselves (1)." in cards["B"]
     assert "lies wholly outside the slide of 96 x 96 pixels" in cards["C"]
     assert "neither JSON nor XML" in cards["D"]
-    assert re.search(r"<li>F: there is no slide F\.", text)
+    assert re.search(r"<li>F: There is no slide F\.", text)
     assert 'src="A.png"' in text
     assert 'src="D.png"' not in text
     assert not (settings["out"] / "split.csv").exists(), "nothing but what was cut"

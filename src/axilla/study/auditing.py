@@ -223,12 +223,17 @@ def _grid(slide: Slide, config: StudyConfig) -> PatchGrid | None:
     return store.read_grid(Layout(config.out).grid(slide.slide_id))
 
 
+def _sentence(problem: Problem) -> str:
+    text = f"{problem.cause} {problem.remedy}"
+    return text[:1].upper() + text[1:]
+
+
 def _reasons(problems: Sequence[Problem], cohort: Cohort) -> dict[str, list[str]]:
     """Why patients would leave the study, by patient."""
     found: dict[str, list[str]] = {}
     for problem in problems:
         if problem.patient is not None:
-            found.setdefault(problem.patient, []).append(f"{problem.cause} {problem.remedy}")
+            found.setdefault(problem.patient, []).append(_sentence(problem))
     for exclusion in cohort.excluded:
         if exclusion.step == "tile":
             found.setdefault(exclusion.patient_id, []).append(exclusion.reason)
@@ -269,15 +274,11 @@ def _card(
     remarks = list(reasons)
     caption = "Not cut into patches."
     if failure is not None and not remarks:
-        remarks.append(f"{failure.cause} {failure.remedy}")
+        remarks.append(_sentence(failure))
     if grid is not None:
-        regions = len(np.unique(grid.region))
-        caption = (
-            f"{len(grid):,} patches kept, {grid.dropped:,} dropped, from {regions} "
-            f"region{'s' if regions != 1 else ''}."
-        )
+        caption = f"Patches: {len(grid):,} kept, {grid.dropped:,} dropped."
         if grid.repaired:
-            remarks.append(f"Outlines of {grid.repaired} regions cross themselves; repaired.")
+            remarks.append(f"Repaired: outlines that cross themselves ({grid.repaired}).")
         if len(grid) < config.bags.size:
             remarks.append(f"Fewer patches than a bag holds ({config.bags.size}).")
     path = Layout(config.out).audit(slide.slide_id)

@@ -116,8 +116,8 @@ def outline_sentences(repaired: Mapping[str, int]) -> tuple[str, ...]:
     shown = [f"{slide} ({count})" for slide, count in list(found.items())[:SHOWN_SLIDES]]
     more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
     sentence = (
-        f"The outlines of {sum(found.values())} regions cross themselves and were repaired, in "
-        f"slides {', '.join(shown)}{more}; `axilla explain --audit` draws what was taken."
+        "Outlines that cross themselves were repaired, in slides (regions) "
+        f"{', '.join(shown)}{more}; `axilla explain --audit` draws what was taken."
     )
     return (sentence,)
 

@@ -96,7 +96,7 @@ def tile_slides(
     reporter.done(
         "tile",
         f"{patches:,} patches of {len(grids):,} slides"
-        + (f", {repaired:,} regions repaired" if repaired else "")
+        + (f", outlines repaired: {repaired:,}" if repaired else "")
         + (f", {len(todo):,} slides cut now" if todo else ", done before"),
     )
     return Tiles(cohort=cohort, grids=grids, keys={s: keys[s] for s in grids})
