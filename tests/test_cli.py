@@ -176,6 +176,24 @@ DAMAGED = (
 )
 
 
+def test_explain_audit_needs_no_training(axilla: Axilla, tmp_path: Path) -> None:
+    (tmp_path / "slides").mkdir()
+    study = write_cohort(
+        tmp_path, methods=["dl-cnb"], slides="slides", regions="whole", patches={"size": 16},
+        encoder={"name": "small_cnn", "weights": "none", "trainable": True},
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        pixels = rng.integers(0, 250, (32, 32, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "slides" / f"P{number:02d}.png"), pixels)
+    answer = axilla("explain", "--audit", study)
+    page = tmp_path / "out" / "audit" / "index.html"
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.endswith(f"audit     20 slides, 20 drawn now\nLook at: {page}\n")
+    assert len(list(page.parent.glob("*.png"))) == 20
+    assert not (tmp_path / "out" / "models").exists()
+
+
 def test_check_lists_everything_at_once(axilla: Axilla, tmp_path: Path) -> None:
     slides, notes = tmp_path / "slides", tmp_path / "notes"
     slides.mkdir()

@@ -130,8 +130,22 @@ def evaluate(
 
 
 @app.command()
-def explain(study: StudyFile, exclude_failed: Exclude = False) -> None:
+def explain(
+    study: StudyFile,
+    exclude_failed: Exclude = False,
+    audit: Annotated[
+        bool,
+        typer.Option(
+            "--audit",
+            help="Draw outlines and patches, kept and dropped, over every slide instead; needs no "
+            "training. Slides that cannot be drawn are named on its page.",
+        ),
+    ] = False,
+) -> None:
     """Draw attention over every test slide (and the steps before)."""
+    if audit:
+        _audit(study)
+        return
     _run(study, until="explain", exclude_failed=exclude_failed)
 
 
@@ -220,6 +234,17 @@ def _run(study: Path, *, until: Step, exclude_failed: bool) -> None:
         config, until=until, exclude_failed=exclude_failed, reporter=ConsoleReporter()
     )
     _tell(result)
+
+
+def _audit(study: Path) -> None:
+    from axilla.core.config import load_config
+
+    config = load_config(study)
+    from axilla.study.auditing import audit_slides
+
+    page = audit_slides(config, reporter=ConsoleReporter())
+    if page is not None:
+        say(f"Look at: {page.resolve()}")
 
 
 def _tell(result: StudyResult) -> None:

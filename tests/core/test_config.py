@@ -388,6 +388,39 @@ def test_a_file_that_cannot_be_read(tmp_path: Path):
         load_config(tmp_path / "latin.yaml")
 
 
+def test_annotations_with_classes_to_keep(load_with, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PENS", str(tmp_path / "pens"))
+    plain = load_with(annotations="notes")
+    assert (plain.annotation_folder, plain.kept_classes) == (tmp_path / "notes", None)
+    config = load_with(annotations={"folder": "${PENS}", "keep": ["Tumour", 2]})
+    assert config.annotation_folder == tmp_path / "pens"
+    assert config.kept_classes == ("Tumour", "2")
+    assert StudyConfig.model_validate(config.model_dump()) == config
+    assert StudyConfig.model_validate(config.model_dump(mode="json")) == config
+    assert (load_with().annotation_folder, load_with().kept_classes) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"folder": "a", "keeps": ["b"]},
+            "unknown key `annotations.keeps` (did you mean `keep`?).",
+        ),
+        ({"folder": "a"}, "`annotations.keep` is missing."),
+        ({"keep": ["tumour"]}, "`annotations.folder` is missing."),
+        (5, "`annotations` is 5, but may be a folder or {folder, keep: [class, ...]}."),
+    ],
+)
+def test_wrong_annotations(refusal, given, sentence):
+    assert refusal(annotations=given) == sentence
+
+
+@pytest.mark.parametrize("keep", [[], "tumour", [" "], [["a"]]])
+def test_wrong_classes(refusal, keep):
+    assert "`annotations.keep" in refusal(annotations={"folder": "a", "keep": keep})
+
+
 def test_values_are_frozen(load_with):
     with pytest.raises(ValidationError, match="frozen"):
         load_with().name = "other"

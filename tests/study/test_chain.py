@@ -61,7 +61,15 @@ def test_patches(finished: Study) -> None:
         table = pq.read_table(path)
         assert table.column_names == ["region", "x", "y", "white_share"]
         meta = json.loads(table.schema.metadata[b"axilla"])
-        assert set(meta) == {"schema", "key", "slide_id", "size_level0", "dropped", "mpp"}
+        assert set(meta) == {
+            "schema",
+            "key",
+            "slide_id",
+            "size_level0",
+            "dropped",
+            "mpp",
+            "repaired",
+        }
         assert (meta["slide_id"], meta["size_level0"]) == (path.stem, 32)
         assert max(table["white_share"].to_pylist()) < 0.3
         counts[path.stem] = (len(table), meta["dropped"])

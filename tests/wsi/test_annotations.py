@@ -264,3 +264,150 @@ def test_geojson_of_qupath(data_dir: Path) -> None:
     for region, ring in zip(regions, rings, strict=True):
         assert region.polygon.area == pytest.approx(shoelace(np.array(ring[:-1], float)), rel=1e-6)
         assert region.polygon.bounds == (*np.min(ring, axis=0), *np.max(ring, axis=0))
+
+
+CLASSED = {
+    "qupath.geojson": [
+        feature([closed(SQUARE)], classification={"name": "Tumor"}),
+        feature([closed(SECOND)], classification={"name": "Stroma"}),
+        feature([closed(BOWTIE)], name="Vessel"),
+    ],
+    "asap.xml": asap(
+        ("Polygon", "Tumor", SQUARE), ("Polygon", "Stroma", SECOND), ("Polygon", "Vessel", BOWTIE)
+    ),
+}
+
+
+def kept(path: Path, *keep: str) -> tuple[Region, ...]:
+    return read_annotation(path, slide_id="s1", patient_id="p1", image=IMAGE, keep=keep)
+
+
+@pytest.mark.parametrize("name", CLASSED)
+def test_classes_to_keep(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, CLASSED[name], name)
+    assert len(read(path)) == 3
+    (tumour,) = kept(path, " TUMOR ")
+    assert tumour.polygon.equals(shapely.box(10, 20, 110, 220))
+    assert [r.polygon.area for r in kept(path, "stroma", "vessel", "nerve")] == [1010.0, 50.0]
+    with pytest.raises(AnnotationError) as caught:
+        kept(path, "tumour", "DCIS")
+    problem = caught.value.problem
+    assert problem.cause == (
+        "the annotation of slide s1 has no outline of the class tumour or DCIS, which "
+        "`annotations.keep` names; its classes are Tumor (1), Stroma (1), Vessel (1)."
+    )
+    assert (problem.patient, problem.file) == ("p1", path)
+
+
+def test_a_file_without_classes_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path, [feature([closed(SQUARE)]), feature([closed(SECOND)])])
+    with pytest.raises(AnnotationError, match=r"its classes are unnamed \(2\)\."):
+        kept(path, "tumor")
+    with pytest.raises(AnnotationError, match="holds no polygon"):
+        kept(write(tmp_path, bcnb()), "positive")
+
+
+def test_classes_of_bcnb(tmp_path: Path) -> None:
+    inner = [[10, 20], [60, 20], [60, 220], [10, 220]]
+    path = write(tmp_path, {"positive": [{"vertices": SQUARE}], "negative": [{"vertices": inner}]})
+    assert [r.polygon.area for r in kept(path, "Positive")] == [50 * 200], "negative is cut out"
+    assert [r.polygon.area for r in kept(path, "negative")] == [50 * 200]
+    assert [r.polygon.area for r in kept(path, "positive", "negative")] == [100 * 200, 50 * 200]
+
+
+def test_a_derived_class_of_qupath_answers_to_its_parts(tmp_path: Path) -> None:
+    content = [
+        feature([closed(SQUARE)], classification={"name": "Tumor: Positive"}),
+        feature([closed(SECOND)], classification={"names": ["Tumor", "Negative"]}),
+        feature([closed(BOWTIE)], classification={"name": "Ignore*"}),
+    ]
+    path = write(tmp_path, content)
+    assert len(read(path)) == 2
+    assert len(kept(path, "tumor")) == 2
+    assert len(kept(path, "tumor: negative")) == 1
+    assert [r.polygon.area for r in kept(path, "ignore*")] == [50], "asked for by name"
+
+
+def test_a_group_of_asap_answers_to_the_groups_above(tmp_path: Path) -> None:
+    text = asap(("Polygon", "invasive", SQUARE), ("Polygon", "fat", SECOND)).replace(
+        "</Annotations>",
+        '</Annotations><AnnotationGroups><Group Name="invasive" PartOfGroup="tumor"/>'
+        '<Group Name="tumor" PartOfGroup="invasive"/></AnnotationGroups>',
+    )
+    assert len(kept(write(tmp_path, text), "Tumor")) == 1
+
+
+def test_layers_of_image_scope(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        scope(("0", "0", SQUARE)).replace(
+            '<Annotation Id="1">',
+            '<Annotation Id="1" Name="Layer 1"><Attributes><Attribute Name="Description" '
+            'Id="0" Value="Invasive tumour"/></Attributes>',
+        ),
+    )
+    assert len(kept(path, "layer 1")) == len(kept(path, "invasive TUMOUR")) == 1
+    with pytest.raises(AnnotationError, match=r"its classes are Layer 1 \(1\)"):
+        kept(path, "description")
+
+
+def test_an_unused_outline_may_be_wrong(tmp_path: Path) -> None:
+    content = [
+        feature([closed(SQUARE)], classification={"name": "Tumor"}),
+        feature([[[0, 0], [1, 1]]], classification={"name": "Stroma"}),
+    ]
+    path = write(tmp_path, content)
+    assert len(kept(path, "tumor")) == 1
+    with pytest.raises(AnnotationError, match="fewer than 3 different vertices in feature 2"):
+        read(path)
+
+
+def test_repairs_are_marked(tmp_path: Path) -> None:
+    repeated = [*SQUARE[:2], SQUARE[1], *SQUARE[2:]]
+    regions = read(write(tmp_path, bcnb(SQUARE, BOWTIE, repeated)))
+    assert [region.repaired for region in regions] == [False, True, False]
+    content = {
+        "positive": [{"vertices": SQUARE}, {"vertices": SECOND}],
+        "negative": [{"vertices": [[20, 30], [50, 60], [50, 30], [20, 60]]}],
+    }
+    regions = read(write(tmp_path, content))
+    assert [region.repaired for region in regions] == [True, False], "by what was cut out of it"
+
+
+def test_a_pen_that_went_round_twice_encloses_all_of_it(tmp_path: Path) -> None:
+    angle = np.linspace(0, 4.2 * np.pi, 200)
+    radius = 100 + angle  # never the same line twice
+    ring = np.column_stack([200 + radius * np.cos(angle), 200 + radius * np.sin(angle)])
+    (region,) = read(write(tmp_path, bcnb(ring.tolist())))
+    assert region.repaired
+    assert region.polygon.area == pytest.approx(np.pi * 110**2, rel=0.03)
+
+
+def test_a_hole_outside_or_across_the_outline(tmp_path: Path) -> None:
+    outside = closed([[200, 30], [200, 60], [230, 60], [230, 30]])
+    across = closed([[100, 30], [130, 30], [130, 60], [100, 60]])
+    for hole, area in ((outside, 20_000), (across, 20_000 - 10 * 30)):
+        (region,) = read(write(tmp_path, feature([closed(SQUARE), hole])))
+        assert (region.polygon.area, region.repaired) == (area, True)
+
+
+def test_letters_are_no_coordinates(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="not pairs of numbers"):
+        read(write(tmp_path, bcnb(["12", "34", "56"])))
+
+
+def test_outlines_of_a_larger_copy(tmp_path: Path) -> None:
+    (problem,) = check_regions(read(write(tmp_path, bcnb(SECOND))), size=(20, 20), patient_id="p1")
+    assert "reaches 17.0 times as far as the slide" in problem.cause
+
+
+@pytest.mark.real_data
+def test_classes_of_real_files(data_dir: Path) -> None:
+    path = data_dir / "annotations" / "asap_camelyon16_tumor_092.xml"
+    (all_of_it, tissue) = (read(path), kept(path, "Tissue"))
+    assert [r.polygon.area for r in tissue] == [r.polygon.area for r in all_of_it]
+    assert len(kept(path, "negative")) == 11
+    with pytest.raises(AnnotationError, match=r"negative \(11\), tissue \(5\)\."):
+        kept(path, "tumour")
+    path = data_dir / "annotations" / "qupath05.geojson"
+    assert (len(kept(path, "ut")), len(kept(path, "I"))) == (1, 2)

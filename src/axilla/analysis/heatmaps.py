@@ -63,14 +63,12 @@ def draw_heatmap(
     """
     height, width = thumbnail.shape[:2]
     ax.imshow(thumbnail, extent=(0, width, height, 0), interpolation="nearest")
-    corners = np.asarray(xy, dtype=np.float64).reshape(-1, 1, 2)
-    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
     numbers = np.asarray(values, dtype=np.float64)
     low, high = limits or (
         (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 1.0)
     )
     patches = PolyCollection(
-        list((corners + square * size_level0) * scale),  # n of [4, 2]
+        patch_squares(xy, size_level0=size_level0, scale=scale),
         array=numbers,
         cmap=_COLOURS,
         norm=Normalize(low, high),
@@ -81,16 +79,30 @@ def draw_heatmap(
         rasterized=True,
     )
     ax.add_collection(patches, autolim=False)
+    draw_outlines(ax, outlines, scale=scale)
+    ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="equal")
+    figure: Any = ax.figure
+    bar = figure.colorbar(patches, ax=ax, fraction=0.046, pad=0.02, label=label)
+    bar.outline.set_visible(False)
+
+
+def patch_squares(
+    xy: ArrayLike, *, size_level0: SlidePixels, scale: float
+) -> list[NDArray[np.float64]]:
+    """Corners [4, 2] of each patch in thumbnail pixels; arguments as of `draw_heatmap`."""
+    corners = np.asarray(xy, dtype=np.float64).reshape(-1, 1, 2)
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
+    return list((corners + square * size_level0) * scale)
+
+
+def draw_outlines(ax: Axes, outlines: Sequence[ArrayLike], *, scale: float) -> None:
+    """Draw rings over a thumbnail; arguments as of `draw_heatmap`."""
     for ring in outlines:
         points = np.asarray(ring, dtype=np.float64) * scale
         closed = np.vstack([points, points[:1]])
         # White under black: seen on dark and on pale tissue alike.
         halo = [patheffects.Stroke(linewidth=2.6, foreground="white"), patheffects.Normal()]
         ax.plot(closed[:, 0], closed[:, 1], color="black", linewidth=1.2, path_effects=halo)
-    ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="equal")
-    figure: Any = ax.figure
-    bar = figure.colorbar(patches, ax=ax, fraction=0.046, pad=0.02, label=label)
-    bar.outline.set_visible(False)
 
 
 def draw_gallery(

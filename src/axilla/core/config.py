@@ -96,6 +96,22 @@ Split = Annotated[
 ]
 
 
+class Annotations(_Strict):
+    """A folder of annotations of which some classes count."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    folder: Path
+    keep: Annotated[
+        tuple[Annotated[str, Field(max_length=200, pattern=r"\S")], ...], Field(min_length=1)
+    ]
+    """Classes whose outlines are taken, whatever their case; the others are left out."""
+
+
+def _annotations_kind(value: Any) -> str:
+    return "classes" if isinstance(value, dict | Annotations) else "folder"
+
+
 class Patches(_Strict):
     """How regions are cut into patches (DESIGN, Patches)."""
 
@@ -222,6 +238,7 @@ Endpoint = Annotated[
 ]
 
 _UNIONS = {
+    "annotations": "a folder or {folder, keep: [class, ...]}",
     "endpoint": ", ".join(get_args(NodeEndpoint)) + " or {column, negative, positive}",
     "split": "{seed, test, validation}, {column} or {folds, repeats, group, validation, seed}",
     "threshold": "youden-validation, youden-per-cohort, a number between 0 and 1, "
@@ -246,11 +263,18 @@ class StudyConfig(_Strict):
     name: str = "study"
     cohort: Path
     slides: Path | None = None
-    annotations: Path | None = None
     slide_mpp: Annotated[float, Field(ge=SANE_MPP[0], le=SANE_MPP[1])] | None = None
     """µm per pixel of slides whose file does not say; a column `mpp` of the table goes before."""
     max_slide_px: Annotated[int, Field(ge=1)] = MAX_SLIDE_PX
     """Most pixels of a slide; a larger one is refused before it is decoded."""
+    annotations: (
+        Annotated[
+            Annotated[Path, Tag("folder")] | Annotated[Annotations, Tag("classes")],
+            Discriminator(_annotations_kind),
+        ]
+        | None
+    ) = None
+    """A folder, or {folder, keep} to take some classes of outlines only."""
     regions: Literal["auto", "annotation", "tissue", "whole"] = "auto"
     endpoint: Endpoint
     split: Split = RandomSplit()
@@ -276,6 +300,17 @@ class StudyConfig(_Strict):
     def uses_clinical(self) -> bool:
         """Whether any method reads the clinical columns."""
         return any(method != "dl-cnb" for method in self.methods)
+
+    @property
+    def annotation_folder(self) -> Path | None:
+        """Where the annotations lie."""
+        given = self.annotations
+        return given.folder if isinstance(given, Annotations) else given
+
+    @property
+    def kept_classes(self) -> tuple[str, ...] | None:
+        """Classes of outlines that are taken; None takes all."""
+        return self.annotations.keep if isinstance(self.annotations, Annotations) else None
 
     @property
     def needs_validation(self) -> bool:
@@ -350,6 +385,9 @@ def load_config(path: Path) -> StudyConfig:
     for key in ("cohort", "slides", "annotations", "out"):
         if isinstance(raw.get(key), str):
             raw[key] = _expand(raw[key], path)
+    notes = raw.get("annotations")
+    if isinstance(notes, dict) and isinstance(notes.get("folder"), str):
+        raw["annotations"] = {**notes, "folder": _expand(notes["folder"], path)}
     weights = raw["encoder"].get("weights") if isinstance(raw.get("encoder"), dict) else None
     if isinstance(weights, str) and weights not in {"imagenet", "none"}:
         raw["encoder"] = {**raw["encoder"], "weights": str(_expand(weights, path))}

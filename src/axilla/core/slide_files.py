@@ -58,16 +58,16 @@ class SlideFinder:
                 "Set `slides:` to the folder of slides.",
                 file=config.slides,
             )
-        if config.annotations is not None and not config.annotations.is_dir():
+        if config.annotation_folder is not None and not config.annotation_folder.is_dir():
             raise CohortError(
                 "there is no such folder.",
                 "Set `annotations:` to the folder of annotations, or leave it out.",
-                file=config.annotations,
+                file=config.annotation_folder,
             )
         self.folder = config.slides
         self.whole = config.regions == "whole"
         self.needs_annotation = config.regions == "annotation"
-        self.annotation_folder = config.annotations
+        self.annotation_folder = config.annotation_folder
         self.owner: dict[str, str] = {}
         self.slide_of_file: dict[Path, tuple[str, str]] = {}
         self.by_stem: dict[str, list[Path]] = {}

@@ -76,6 +76,8 @@ class Region:
     image: Path
     polygon: Polygon | MultiPolygon | None
     source: Literal["annotation", "tissue", "whole"]
+    repaired: bool = False
+    """Its outline, or one cut out of it, crossed itself, and `polygon` is our reading of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +99,8 @@ class PatchGrid:
     """Patches of the grid that were too white to keep."""
     mpp: MicronsPerPixel | None
     """µm per level-0 pixel, None where the slide does not say."""
+    repaired: int = 0
+    """Regions whose outline crossed itself and was repaired."""
 
     def __len__(self) -> int:
         return len(self.xy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,6 @@ from axilla.core.progress import Reporter, Silent
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Partition
 from axilla.mil.training import flush_denormals
-from axilla.study.checking import CheckMemory
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
@@ -25,7 +23,7 @@ from axilla.study.instances import embed_slides, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
 from axilla.study.reporting import write_report
-from axilla.study.tiling import Tiles, is_cut, tile_key, tile_slides
+from axilla.study.tiling import Tiles, check_memory, tile_slides
 
 Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
 STEPS: tuple[Step, ...] = (
@@ -47,7 +45,7 @@ class StudyResult:
 def check(config: StudyConfig, *, reporter: Reporter | None = None) -> tuple[Problem, ...]:
     """Every problem of the inputs, before any computing; empty where there is none."""
     result: CheckResult = check_inputs(
-        config, reporter=reporter or Silent(), memory=_memory(config)
+        config, reporter=reporter or Silent(), memory=check_memory(config)
     )
     return result.problems
 
@@ -101,7 +99,7 @@ def _run(
         config,
         exclude_failed=exclude_failed,
         reporter=reporter,
-        memory=_memory(config),
+        memory=check_memory(config),
     )
     tiles: Tiles | None = None
     slide_keys: dict[str, str] = {}
@@ -137,14 +135,6 @@ def _run(
     report = write_report(fitting, tiles, predictions, metrics, reporter=reporter)
     return StudyResult(
         layout=layout, cohort=cohort, partitions=partitions, metrics=metrics, report=report
-    )
-
-
-def _memory(config: StudyConfig) -> CheckMemory:
-    return CheckMemory(
-        config.out,
-        key_of=functools.partial(tile_key, config=config),
-        known=functools.partial(is_cut, config=config),
     )
 
 

@@ -21,6 +21,7 @@ from axilla.study.fitting import Fitting, load_bundle
 from axilla.study.instances import covering_drawer, instances_of, read_patches
 from axilla.study.layout import Layout
 from axilla.study.tiling import Tiles, regions_of
+from axilla.wsi.regions import outline_rings
 from axilla.wsi.slides import open_slide
 
 THUMBNAIL_PX = 1200
@@ -139,24 +140,15 @@ def _heatmap(
             values=attention[here],
             scale=1 / level0_per_px,
             outlines=[
-                ring for region in regions if region.image == image for ring in _rings(region)
+                ring
+                for region in regions
+                if region.image == image
+                for ring in outline_rings(region)
             ],
             limits=(float(attention.min()), float(attention.max())),
             label="Attention (1 = as if all patches weighed the same)",
         )
     return figure
-
-
-def _rings(region: Region) -> list[NDArray[np.float64]]:
-    """Outer and inner rings of a region's polygon, [k, 2] each."""
-    if region.polygon is None:
-        return []
-    parts = getattr(region.polygon, "geoms", [region.polygon])
-    return [
-        np.asarray(ring.coords)[:, :2]
-        for part in parts
-        for ring in (part.exterior, *part.interiors)
-    ]
 
 
 def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figure:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from axilla.core.cohort import read_cohort, without
@@ -12,16 +9,13 @@ from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, InputProblems, Problem, WriteError
 from axilla.core.progress import Reporter
 from axilla.core.split import make_partitions
-from axilla.core.types import Cohort, Patient, Region, Slide
+from axilla.core.types import Cohort
 from axilla.mil.clinical import fit_preprocessor
 from axilla.study.checking import CheckMemory, same_files, write_check
 from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
 from axilla.study.people import check_saved_split
+from axilla.study.slide_checks import check_slides, slides_of
 from axilla.study.telling import telling_columns
-from axilla.wsi.annotations import check_regions
-from axilla.wsi.regions import find_regions
-from axilla.wsi.scale import patch_side_level0, slide_mpp
-from axilla.wsi.slides import open_slide
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,15 +25,22 @@ class CheckResult:
     cohort: Cohort | None
     """None where the table itself cannot be used."""
     problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...] = ()
+    """What may well be right, and somebody should look at; nobody leaves the study for it."""
 
 
-def check_inputs(config: StudyConfig, *, reporter: Reporter, memory: CheckMemory) -> CheckResult:
+def check_inputs(
+    config: StudyConfig, *, reporter: Reporter, memory: CheckMemory, slides_only: bool = False
+) -> CheckResult:
     """Read the table, open every slide, read every annotation, try the split, look for leakage.
 
     Parameters
     ----------
     memory
         Slides that it knows were in order before and did not change; they are not opened.
+    slides_only
+        Leave out what only training needs: the encoder's weights, the split, copied slides; and
+        leave no trace in the output folder.
 
     Returns
     -------
@@ -50,37 +51,41 @@ def check_inputs(config: StudyConfig, *, reporter: Reporter, memory: CheckMemory
         reading = read_cohort(config)
     except AxillaError as error:
         result = CheckResult(cohort=None, problems=(error.problem,))
-        return _written(result, config=config, memory=memory)
+        return result if slides_only else _written(result, config=config, memory=memory)
     problems = list(reading.problems)
+    notes: list[Problem] = []
     cohort = reading.cohort
+    slides = slides_of(cohort.patients)
+    if config.uses_slides:
+        for found in check_slides(slides, config, reporter=reporter, memory=memory):
+            problems.extend(found.problems)
+            notes.extend(found.notes)
+    for note in notes:
+        reporter.say(f"note      {note}")
+    if slides_only:
+        cohort = without(cohort, _dropped(problems, cohort))
+        return CheckResult(cohort=cohort, problems=tuple(problems), notes=tuple(notes))
     problems.extend(alike_patients(cohort, config=config))
     if config.uses_slides:
-        slides = slides_of(cohort.patients)
         problems.extend(_check_encoder(config))
-        problems.extend(_check_slides(slides, config, reporter=reporter, memory=memory))
         images = [image for slide in slides for image in slide.images]
-        same = same_files(images, memory=memory)
-        problems.extend(duplicate_slides(slides, same))
+        problems.extend(duplicate_slides(slides, same_files(images, memory=memory)))
     cohort = without(cohort, _dropped(problems, cohort))
     if not any(problem.fatal for problem in problems):
-        found = _check_split(cohort, config)
+        unsplit = _check_split(cohort, config)
         if problems:
-            found = [
-                replace(p, cause=f"without the patients named above, {p.cause}") for p in found
+            unsplit = [
+                replace(p, cause=f"without the patients named above, {p.cause}") for p in unsplit
             ]
-        problems.extend(found)
-    result = CheckResult(cohort=cohort, problems=tuple(problems))
+        problems.extend(unsplit)
+    result = CheckResult(cohort=cohort, problems=tuple(problems), notes=tuple(notes))
     return _written(result, config=config, memory=memory)
 
 
 def usable_cohort(
-    config: StudyConfig,
-    *,
-    exclude_failed: bool,
-    reporter: Reporter,
-    memory: CheckMemory,
+    config: StudyConfig, *, exclude_failed: bool, reporter: Reporter, memory: CheckMemory
 ) -> Cohort:
-    """The cohort to study.
+    """The cohort to study; parameters as of `check_inputs`.
 
     Raises
     ------
@@ -109,24 +114,6 @@ def drop_patients(
     return without(cohort, {str(p.patient): (step, p.cause) for p in problems})
 
 
-def slides_of(patients: tuple[Patient, ...]) -> list[Slide]:
-    """All slides, in the patients' order."""
-    return [slide for patient in patients for slide in patient.slides]
-
-
-def excludable(error: AxillaError, slide: Slide) -> Problem:
-    """A problem of one slide as a problem of its patient."""
-    return Problem(
-        cause=error.problem.cause,
-        remedy=error.problem.remedy,
-        patient=slide.patient_id,
-        file=error.problem.file,
-        fatal=False,
-        slide=slide.slide_id,
-        code=error.problem.code,
-    )
-
-
 def _dropped(problems: list[Problem], cohort: Cohort) -> dict[str, tuple[str, str]]:
     """Step and reasons by patient; who is outside the endpoint has left before."""
     outside = {exclusion.patient_id for exclusion in cohort.excluded}
@@ -145,61 +132,6 @@ def _written(result: CheckResult, *, config: StudyConfig, memory: CheckMemory) -
     except WriteError as error:
         return replace(result, problems=(*result.problems, error.problem))
     return result
-
-
-def _check_slides(
-    slides: list[Slide], config: StudyConfig, *, reporter: Reporter, memory: CheckMemory
-) -> Iterator[Problem]:
-    """Problems of the slides, in their order, some slides looked at at a time."""
-
-    def look(slide: Slide) -> list[Problem]:
-        return [] if memory.knows(slide) else _check_slide(slide, config)
-
-    if not slides:
-        return
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        futures = [pool.submit(look, slide) for slide in slides]
-        pairs = list(zip(slides, futures, strict=True))
-        try:
-            for slide, future in reporter.track(pairs, "Checking slides"):
-                found = future.result()
-                if not found:
-                    memory.remember(slide)
-                yield from found
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
-    problems: list[Problem] = []
-    regions: tuple[Region, ...] = ()
-    try:
-        regions = find_regions(slide, mode=config.regions)
-    except AxillaError as error:
-        problems.append(excludable(error, slide))
-    for image in slide.images:
-        drawn = tuple(region for region in regions if region.image == image)
-        try:
-            with open_slide(
-                image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
-            ) as reader:
-                size, found = reader.size, reader.mpp
-        except AxillaError as error:
-            problems.append(excludable(error, slide))
-            continue
-        try:
-            mpp = slide_mpp(slide, found, image=image)
-            patch_side_level0(slide, mpp, config=config.patches, image=image)
-        except AxillaError as error:
-            problems.append(excludable(error, slide))
-        problems.extend(
-            replace(problem, slide=slide.slide_id, code="annotation")
-            for problem in check_regions(
-                drawn, size=size, patient_id=slide.patient_id, file=slide.annotation or image
-            )
-        )
-    # A search for tissue opens the image as well, and then both say the same.
-    return list(dict.fromkeys(problems))
 
 
 def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:

@@ -15,8 +15,8 @@ from axilla.features.computing import FrozenEncoder, choose_computing
 from axilla.features.encoders import build_encoder
 from axilla.mil.batches import BagDrawer, PatientInstances
 from axilla.mil.clinical import Preprocessor
-from axilla.study.inputs import slides_of
 from axilla.study.layout import Layout
+from axilla.study.slide_checks import slides_of
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.bags import cover_bags, draw_bags
 from axilla.wsi.patches import PatchReader

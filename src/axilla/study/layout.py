@@ -47,6 +47,15 @@ class Layout:
         """Attention of each patch of a slide, as a table."""
         return self.out / "attention" / f"{slide_id}.csv"
 
+    def audit(self, slide_id: str) -> Path:
+        """Outlines and patch grid of a slide over its thumbnail."""
+        return self.out / "audit" / f"{slide_id}.png"
+
+    @property
+    def audit_index(self) -> Path:
+        """All of these on one page."""
+        return self.out / "audit" / "index.html"
+
     @property
     def split(self) -> Path:
         """Who is in which cohort."""

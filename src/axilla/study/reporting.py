@@ -24,6 +24,7 @@ from axilla.study.layout import Layout, write_if_new
 from axilla.study.summary import (
     highlights,
     method_sentences,
+    outline_sentences,
     summary_sentences,
     warning_sentences,
 )
@@ -68,7 +69,10 @@ def _contents(
         endpoint=endpoint,
         generated=is_generated(config.cohort),
         summary=summary_sentences(fitting.cohort, metrics),
-        warnings=warning_sentences(fitting, metrics),
+        warnings=(
+            *warning_sentences(fitting, metrics),
+            *outline_sentences({} if tiles is None else tiles.repaired()),
+        ),
         flow=_flow(fitting, tiles),
         tables=_tables(layout, fitting),
         figures=_figures(layout, metrics),
@@ -90,7 +94,11 @@ def _shown_settings(config: StudyConfig) -> dict[str, Any]:
     settings = config.model_dump(mode="json")
     for key in ("cohort", "slides", "annotations", "out"):
         if settings[key] is not None:
-            settings[key] = Path(settings[key]).name
+            # `annotations` may be a mapping with its folder.
+            if isinstance(settings[key], dict):
+                settings[key]["folder"] = Path(settings[key]["folder"]).name
+            else:
+                settings[key] = Path(settings[key]).name
     weights = settings["encoder"]["weights"]
     settings["encoder"]["weights"] = Path(weights).name
     return settings

@@ -11,6 +11,8 @@ from axilla.core.types import METHOD_TITLES, Cohort
 from axilla.report.contents import Highlight
 from axilla.study.fitting import Fitting
 
+SHOWN_SLIDES = 20
+"""Most slides that a sentence lists."""
 SMALL_TEST = 100
 """Under so many test patients the report warns that intervals are wide."""
 
@@ -104,6 +106,20 @@ def method_sentences(config: StudyConfig) -> tuple[str, ...]:
         "intervals. All tests are two-sided."
     )
     return tuple(found)
+
+
+def outline_sentences(repaired: Mapping[str, int]) -> tuple[str, ...]:
+    """Which slides' outlines were repaired; `repaired` counts regions by slide."""
+    found = {slide: count for slide, count in repaired.items() if count}
+    if not found:
+        return ()
+    shown = [f"{slide} ({count})" for slide, count in list(found.items())[:SHOWN_SLIDES]]
+    more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
+    sentence = (
+        "Outlines that cross themselves were repaired, in slides (regions) "
+        f"{', '.join(shown)}{more}; `axilla explain --audit` draws what was taken."
+    )
+    return (sentence,)
 
 
 def _of_hundred(entry: Mapping[str, Any], cohort: Cohort) -> str:

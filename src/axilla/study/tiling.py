@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,10 @@ from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter
 from axilla.core.slide_files import files_of
 from axilla.core.types import Cohort, PatchGrid, Region, Slide
-from axilla.study.inputs import drop_patients, excludable, slides_of
+from axilla.study.checking import CheckMemory
+from axilla.study.inputs import drop_patients
 from axilla.study.layout import Layout
+from axilla.study.slide_checks import excludable, slides_of
 from axilla.wsi.patches import cut_patches
 from axilla.wsi.regions import find_regions
 
@@ -29,6 +32,14 @@ class Tiles:
     grids: dict[str, PatchGrid]
     keys: dict[str, str]
     """Key of each slide's grid: what any later step over the slide depends on."""
+
+    def repaired(self) -> dict[str, int]:
+        """Regions whose outline was repaired, by slide."""
+        return {slide: grid.repaired for slide, grid in self.grids.items()}
+
+
+READING = 2
+"""Counts up whenever the same annotation comes to be read otherwise."""
 
 
 def tile_key(slide: Slide, *, config: StudyConfig) -> str:
@@ -44,7 +55,17 @@ def tile_key(slide: Slide, *, config: StudyConfig) -> str:
         # Only where said, so that grids cut before there was such a key keep theirs.
         *([slide.table_mpp, slide.study_mpp]
           if (slide.table_mpp, slide.study_mpp) != (None, None) else ()),
+        *([] if slide.annotation is None else [READING, config.kept_classes]),
     )  # fmt: skip
+
+
+def check_memory(config: StudyConfig) -> CheckMemory:
+    """Which slides a check need not open: those it knows, and those that were cut since."""
+    return CheckMemory(
+        config.out,
+        key_of=functools.partial(tile_key, config=config),
+        known=functools.partial(is_cut, config=config),
+    )
 
 
 def is_cut(slide: Slide, *, config: StudyConfig) -> bool:
@@ -90,9 +111,11 @@ def tile_slides(
     kept = {slide.slide_id for slide in slides_of(cohort.patients)}
     grids = {slide: grid for slide, grid in grids.items() if slide in kept}
     patches = sum(len(grid) for grid in grids.values())
+    repaired = sum(grid.repaired for grid in grids.values())
     reporter.done(
         "tile",
         f"{patches:,} patches of {len(grids):,} slides"
+        + (f", outlines repaired: {repaired:,}" if repaired else "")
         + (f", {len(todo):,} slides cut now" if todo else ", done before"),
     )
     return Tiles(cohort=cohort, grids=grids, keys={s: keys[s] for s in grids})
@@ -100,7 +123,7 @@ def tile_slides(
 
 def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:
     """The regions that patches are cut from."""
-    return find_regions(slide, mode=config.regions)
+    return find_regions(slide, mode=config.regions, keep=config.kept_classes)
 
 
 def _cut_all(

@@ -8,22 +8,29 @@ import shapely
 
 from axilla.core.errors import AnnotationError, Problem
 from axilla.core.types import Region
-from axilla.wsi.outlines import OutlineError, Outlines
+from axilla.wsi.outlines import DrawnOn, OutlineError, Outlines
 from axilla.wsi.outlines_json import parse_json
 from axilla.wsi.outlines_xml import parse_xml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 _MAX_BYTES = 256 * 2**20
 """Larger files hold a whole slide's detected cells, not outlines of tumour."""
 _MAX_OUTSIDE = 0.01
 """Share of a region's area that may lie outside the slide: a pen slips over the edge."""
+_SUSPECT_SCALE = 1.5
+"""An outline that reaches so many times as far as the slide is in another copy's pixels."""
 
 
 def read_annotation(
-    path: Path, *, slide_id: str, patient_id: str, image: Path
+    path: Path,
+    *,
+    slide_id: str,
+    patient_id: str,
+    image: Path,
+    keep: Sequence[str] | None = None,
 ) -> tuple[Region, ...]:
     """Read the annotated regions of a slide, in the order of the file.
 
@@ -34,25 +41,29 @@ def read_annotation(
         Coordinates are level-0 pixels. What the file marks as not tumour is cut out of the
         regions: BCNB's `negative`, ASAP's groups `_2`, `exclusion` and `negative` (CAMELYON),
         ImageScope's `NegativeROA`. QuPath detections, and classes `Ignore*`, are left out.
+        Outlines that are not used are not looked at.
     slide_id, patient_id
         Whose annotation it is, for the errors.
     image
         The slide's file, for the regions.
+    keep
+        Classes whose outlines are taken, whatever their case: QuPath classifications, ASAP groups,
+        names and descriptions of ImageScope layers, BCNB's positive and negative. None takes all
+        but those named above. What is marked as not tumour, and not named here, is cut out.
 
     Returns
     -------
-    One region an outline; self-intersecting outlines repaired (`shapely.make_valid`).
+    One region an outline; self-intersecting outlines repaired (`shapely.make_valid`) and marked.
 
     Raises
     ------
     AnnotationError
         The file is missing, empty, too large, no JSON or XML, has a document type declaration or
-        no outline, or an outline has fewer than 3 vertices, no area, or coordinates that are not
-        finite.
+        no outline (of the kept classes), or an outline has fewer than 3 vertices, no area, or
+        coordinates that are not finite.
     """
     try:
-        outlines = _parse(_content(path))
-        polygons = outlines.polygons()
+        areas = _parse(_content(path)).areas(keep)
     except OutlineError as error:
         raise AnnotationError(
             f"the annotation of slide {slide_id} {error.cause}",
@@ -61,9 +72,23 @@ def read_annotation(
             file=path,
         ) from error
     return tuple(
-        Region(index=index, image=image, polygon=polygon, source="annotation")
-        for index, polygon in enumerate(polygons)
+        Region(
+            index=index,
+            image=image,
+            polygon=area.polygon,
+            source="annotation",
+            repaired=area.repaired,
+        )
+        for index, area in enumerate(areas)
     )
+
+
+def read_drawn_on(path: Path) -> DrawnOn:
+    """What an annotation says of the image it was drawn on; nothing where it cannot be read."""
+    try:
+        return _parse(_content(path)).drawn_on
+    except OutlineError:
+        return DrawnOn()
 
 
 def check_regions(
@@ -97,10 +122,18 @@ def check_regions(
             continue
         where = "wholly" if outside >= 1 else f"to {outside:.0%}"
         left, top, right, bottom = region.polygon.bounds
+        times = max(right / width, bottom / height)
+        scale = (
+            f" It reaches {times:.1f} times as far as the slide: it may have been drawn on a "
+            "larger copy."
+            if times >= _SUSPECT_SCALE
+            else ""
+        )
         problems.append(
             Problem(
                 cause=f"region {region.index} (x {left:.0f} to {right:.0f}, y {top:.0f} to "
-                f"{bottom:.0f}) lies {where} outside the slide of {width} x {height} pixels.",
+                f"{bottom:.0f}) lies {where} outside the slide of {width} x {height} pixels."
+                + scale,
                 remedy="Check that the annotation belongs to this slide and is in pixels of its "
                 "full resolution.",
                 patient=patient_id,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import shapely
 from shapely import MultiPolygon, Polygon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
 _MAX_COORDINATE = 2.0**31
 """Patch coordinates are int32; no slide is as large."""
+_SHOWN_CLASSES = 20
+"""Most classes that an error lists."""
 
 
 class OutlineError(ValueError):
@@ -28,37 +31,105 @@ class OutlineError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """One closed shape as the file holds it; its vertices are looked at only when it is used."""
+
+    name: str
+    """What to call it in an error, such as `positive polygon 2`."""
+    parts: tuple[tuple[Any, ...], ...]
+    """The rings of each part, the outer one first, the others holes."""
+    classes: tuple[str, ...] = ()
+    """Names by which `annotations.keep` may call for it; the first one is shown."""
+    use: Literal["area", "cut", "ignored"] = "area"
+    """Without `keep`: an area of tumour, to be cut out of such areas, or neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnOn:
+    """What a file says of the image that it was drawn on; None where it does not say."""
+
+    size: tuple[float, float] | None = None
+    """Width and height in pixels."""
+    mpp: float | None = None
+    """µm per pixel."""
+    image: str | None = None
+    """The image's file name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Area:
+    """A part of the slide, and whether its outline had to be repaired."""
+
+    polygon: Polygon | MultiPolygon
+    repaired: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Outlines:
-    """What an annotation holds: areas of tumour, and areas to be cut out of them."""
+    """What an annotation holds."""
 
-    positive: tuple[Polygon | MultiPolygon, ...]
-    negative: tuple[Polygon | MultiPolygon, ...] = ()
+    shapes: tuple[Outline, ...]
+    drawn_on: DrawnOn = field(default_factory=DrawnOn)
 
-    def polygons(self) -> tuple[Polygon | MultiPolygon, ...]:
-        """Areas of tumour without the negative ones, in their order.
+    def areas(self, keep: Sequence[str] | None = None) -> tuple[Area, ...]:
+        """Areas of tumour in their order, without what is to be cut out of them.
+
+        Parameters
+        ----------
+        keep
+            Classes that count as tumour, whatever their case; None takes what the format says.
 
         Raises
         ------
         OutlineError
-            Nothing is left.
+            There is none, nothing is left of them, or one cannot be used.
         """
-        if not self.positive:
+        chosen = self._chosen(keep)
+        areas = [_area(shape) for shape in chosen]
+        taken = set(map(id, chosen))
+        holes = [_area(s) for s in self.shapes if s.use == "cut" and id(s) not in taken]
+        if not holes:
+            return tuple(areas)
+        try:
+            kept = _without(areas, holes)
+        except shapely.errors.ShapelyError as error:
             raise OutlineError(
-                "holds no polygon.",
-                "Outline the tumour with a closed shape and export again, or set "
-                "`regions: tissue`.",
-            )
-        if not self.negative:
-            return self.positive
-        negative = shapely.union_all(self.negative)
-        left = [_polygonal(polygon.difference(negative)) for polygon in self.positive]
-        kept = tuple(polygon for polygon in left if polygon is not None)
+                "has negative outlines that cannot be cut out of the others.",
+                "Draw them anew and export again.",
+            ) from error
         if not kept:
             raise OutlineError(
                 "holds no area of tumour: its negative outlines cover all others.",
                 "Correct the outlines.",
             )
         return kept
+
+    def _chosen(self, keep: Sequence[str] | None) -> list[Outline]:
+        usual = [shape for shape in self.shapes if shape.use == "area"]
+        if not (usual or (keep and self.shapes)):
+            raise OutlineError(
+                "holds no polygon.",
+                "Outline the tumour with a closed shape and export again, or set "
+                "`regions: tissue`.",
+            )
+        if keep is None:
+            return usual
+        wanted = {_folded(name) for name in keep}
+        chosen = [s for s in self.shapes if wanted & {_folded(name) for name in s.classes}]
+        if not chosen:
+            raise OutlineError(
+                f"has no outline of the class {' or '.join(map(_shown, keep))}, which "
+                f"`annotations.keep` names; its classes are {self._classes()}.",
+                "Name one of these in `annotations.keep`, leave `keep` out, or correct the file.",
+            )
+        return chosen
+
+    def _classes(self) -> str:
+        """The classes with the number of their outlines, most frequent first."""
+        counts = Counter(s.classes[0] if s.classes else "" for s in self.shapes).most_common()
+        texts = [f"{_shown(name) or 'unnamed'} ({number})" for name, number in counts]
+        more = len(texts) - _SHOWN_CLASSES
+        return ", ".join(texts[:_SHOWN_CLASSES]) + (f" and {more} more" if more > 0 else "")
 
 
 def to_ring(vertices: Any, *, name: str) -> NDArray[np.float64]:
@@ -77,7 +148,7 @@ def to_ring(vertices: Any, *, name: str) -> NDArray[np.float64]:
         Not pairs of numbers, not finite, or fewer than 3 different vertices.
     """
     try:
-        ring = np.array([(float(x), float(y)) for x, y, *_ in vertices]).reshape(-1, 2)
+        ring = np.array([_pair(vertex) for vertex in vertices]).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError) as error:
         raise OutlineError(
             f"is malformed: the vertices of {name} are not pairs of numbers.", "Export it again."
@@ -107,20 +178,82 @@ def to_polygon(
     OutlineError
         It has no area.
     """
-    polygon = _polygonal(shapely.make_valid(Polygon(shell, list(holes))))
-    if polygon is None:
-        raise OutlineError(
-            f"has no area in {name}.", "Delete that outline or draw it anew, and export again."
-        )
-    return polygon
+    return _repaired(shell, holes, name=name).polygon
 
 
-def join(polygons: Iterable[Polygon | MultiPolygon]) -> Polygon | MultiPolygon:
-    """Merge the parts of one outline; there is at least one."""
-    joined = _polygonal(shapely.union_all(list(polygons)))
+def _area(shape: Outline) -> Area:
+    """The valid polygon of an outline, its parts merged."""
+    parts = []
+    for rings in shape.parts:
+        shell, *holes = (to_ring(ring, name=shape.name) for ring in rings)
+        parts.append(_repaired(shell, holes, name=shape.name))
+    if len(parts) == 1:
+        return parts[0]
+    try:
+        joined = _polygonal(shapely.union_all([part.polygon for part in parts]))
+    except shapely.errors.ShapelyError:
+        joined = None
     if joined is None:
-        raise OutlineError("has a shape without area.", "Draw it anew and export again.")
-    return joined
+        raise _no_area(shape.name)
+    return Area(joined, repaired=any(part.repaired for part in parts))
+
+
+def _repaired(
+    shell: NDArray[np.float64], holes: Iterable[NDArray[np.float64]], *, name: str
+) -> Area:
+    polygon = Polygon(shell, list(holes))
+    if polygon.is_valid and polygon.area > 0:
+        return Area(polygon)
+    try:
+        # Ring by ring: repaired as one, a hole that lies outside would become tissue. By structure,
+        # not by the even-odd rule: a pen that went round twice encloses all of it, not nothing.
+        outer = _valid(Polygon(polygon.exterior))
+        inner = shapely.union_all([_valid(Polygon(hole)) for hole in polygon.interiors])
+        mended = _polygonal(outer.difference(inner))
+    except shapely.errors.ShapelyError:
+        mended = None
+    if mended is None:
+        raise _no_area(name)
+    return Area(mended, repaired=True)
+
+
+def _valid(polygon: Polygon) -> shapely.Geometry:
+    return shapely.make_valid(polygon, method="structure", keep_collapsed=False)
+
+
+def _without(areas: list[Area], holes: list[Area]) -> tuple[Area, ...]:
+    """What is left of each area that is not wholly covered by the holes."""
+    cut = shapely.union_all([hole.polygon for hole in holes])
+    mended = shapely.union_all([hole.polygon for hole in holes if hole.repaired])
+    kept = []
+    for area in areas:
+        left = _polygonal(area.polygon.difference(cut))
+        if left is not None:
+            kept.append(Area(left, repaired=area.repaired or area.polygon.intersects(mended)))
+    return tuple(kept)
+
+
+def _pair(vertex: Any) -> tuple[float, float]:
+    # Text unpacks into its letters: `["12", "34", "56"]` would become a triangle.
+    if not isinstance(vertex, list | tuple):
+        raise TypeError("not a pair")
+    x, y, *_ = vertex
+    return float(x), float(y)
+
+
+def _no_area(name: str) -> OutlineError:
+    return OutlineError(
+        f"has no area in {name}.", "Delete that outline or draw it anew, and export again."
+    )
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def _shown(name: str) -> str:
+    """A class name from a file, fit for a sentence: short, and of characters that can be told."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(name[:80].split()))[:40]
 
 
 def _polygonal(geometry: shapely.Geometry) -> Polygon | MultiPolygon | None:

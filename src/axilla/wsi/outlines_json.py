@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
-from axilla.wsi.outlines import OutlineError, Outlines, join, to_polygon, to_ring
+from axilla.wsi.outlines import DrawnOn, Outline, OutlineError, Outlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shapely import MultiPolygon, Polygon
+_WIDTHS = ("width", "imageWidth", "image_width")
+_HEIGHTS = ("height", "imageHeight", "image_height")
+_NAMES = ("imagePath", "image_name", "imageName", "filename", "name")
 
 
 def parse_json(data: bytes) -> Outlines:
     """Read the outlines of a JSON file, told apart by its keys.
 
+    Classes: `positive` and `negative` of BCNB; of QuPath the classification (of a derived one,
+    `Tumor: Positive`, each part too), or the annotation's name where it has none.
+
     Raises
     ------
     OutlineError
-        No JSON, of another layout, or with polygons that cannot be used.
+        No JSON, or of another layout.
     """
     try:
         content = json.loads(data)
@@ -29,18 +35,17 @@ def parse_json(data: bytes) -> Outlines:
             "Export it again as BCNB JSON, ASAP XML, QuPath GeoJSON or ImageScope XML.",
         ) from error
     if isinstance(content, dict) and "positive" in content:
-        return Outlines(
-            positive=tuple(_bcnb(content, "positive")), negative=tuple(_bcnb(content, "negative"))
-        )
+        shapes = (*_bcnb(content, "positive"), *_bcnb(content, "negative"))
+        return Outlines(shapes, drawn_on=_drawn_on(content))
     if isinstance(content, list) or (isinstance(content, dict) and "type" in content):
-        return Outlines(positive=tuple(_features(content)))
+        return Outlines(tuple(_features(content)), drawn_on=_drawn_on(content))
     raise OutlineError(
         "is JSON of an unknown layout.",
         'Give {"positive": [{"vertices": [[x, y], ...]}]} or GeoJSON.',
     )
 
 
-def _bcnb(content: dict[str, Any], key: str) -> Iterator[Polygon | MultiPolygon]:
+def _bcnb(content: dict[str, Any], key: str) -> Iterator[Outline]:
     outlines = content.get(key) or []
     if not isinstance(outlines, list):
         raise OutlineError(f"is malformed: `{key}` is not a list.", "Export it again.")
@@ -48,11 +53,16 @@ def _bcnb(content: dict[str, Any], key: str) -> Iterator[Polygon | MultiPolygon]
         name = f"{key} polygon {number}"
         if not isinstance(outline, dict):
             raise OutlineError(f"is malformed: {name} has no `vertices`.", "Export it again.")
-        yield to_polygon(to_ring(outline.get("vertices"), name=name), name=name)
+        yield Outline(
+            name=name,
+            parts=((outline.get("vertices"),),),
+            classes=(key,),
+            use="area" if key == "positive" else "cut",
+        )
 
 
-def _features(content: Any) -> Iterator[Polygon | MultiPolygon]:
-    """One polygon a feature; a bare geometry counts as a feature."""
+def _features(content: Any) -> Iterator[Outline]:
+    """One outline a feature; a bare geometry counts as a feature."""
     if isinstance(content, dict):
         inner = content.get("features") if content.get("type") == "FeatureCollection" else [content]
     else:
@@ -63,37 +73,56 @@ def _features(content: Any) -> Iterator[Polygon | MultiPolygon]:
         if not isinstance(feature, dict):
             raise OutlineError(f"is malformed: feature {number} is no object.", "Export it again.")
         is_feature = feature.get("type") == "Feature"
-        if is_feature and not _counts(feature.get("properties")):
-            continue
-        parts = list(_geometry(feature.get("geometry") if is_feature else feature, number))
+        properties = feature.get("properties") if is_feature else None
+        properties = properties if isinstance(properties, dict) else {}
+        if properties.get("objectType", "annotation") != "annotation":
+            continue  # a detected cell, not an outline
+        name = f"feature {number}"
+        parts = tuple(_geometry(feature.get("geometry") if is_feature else feature, name))
         if parts:
-            yield parts[0] if len(parts) == 1 else join(parts)
+            classes = _classes(properties)
+            ignored = (
+                "classification" in properties and classes[:1] and (classes[0].startswith("Ignore"))
+            )
+            yield Outline(
+                name=name, parts=parts, classes=classes, use="ignored" if ignored else "area"
+            )
 
 
-def _counts(properties: Any) -> bool:
-    """Whether QuPath means an outline: not a detected cell, not a class `Ignore*`."""
-    if not isinstance(properties, dict):
-        return True
+def _classes(properties: dict[str, Any]) -> tuple[str, ...]:
+    """The classification whole, then its parts; the annotation's name where there is none."""
     given = properties.get("classification")
-    name = given.get("name") if isinstance(given, dict) else given
-    ignored = isinstance(name, str) and name.startswith("Ignore")
-    return not ignored and properties.get("objectType", "annotation") == "annotation"
+    if isinstance(given, dict):
+        several = given.get("names")
+        if isinstance(several, list):
+            parts = [part for part in several if isinstance(part, str)]
+            return (": ".join(parts), *parts) if parts else ()
+        given = given.get("name")
+    if not isinstance(given, str) or not given:
+        given = properties.get("name")
+    if not isinstance(given, str) or not given:
+        return ()
+    parts = given.split(": ")
+    return (given, *parts) if len(parts) > 1 else (given,)
 
 
-def _geometry(geometry: Any, number: int) -> Iterator[Polygon | MultiPolygon]:
-    """Polygons of one geometry; points and lines have none."""
+def _geometry(geometry: Any, name: str) -> Iterator[tuple[Any, ...]]:
+    """Rings of each polygon of one geometry; points and lines have none."""
     if not isinstance(geometry, dict):
         return
-    name = f"feature {number}"
     kind = geometry.get("type")
     coordinates = geometry.get("coordinates")
     if kind == "GeometryCollection":
-        for part in geometry.get("geometries") or []:
+        inner = geometry.get("geometries") or []
+        if not isinstance(inner, list):
+            raise OutlineError(f"is malformed: {name} has no geometries.", "Export it again.")
+        for part in inner:
             # One level only: a collection in a collection is not GeoJSON that any viewer writes.
             if isinstance(part, dict) and part.get("type") != "GeometryCollection":
-                yield from _geometry(part, number)
+                yield from _geometry(part, name)
         return
-    if kind not in {"Polygon", "MultiPolygon"}:
+    # Tuples, not sets: what a file calls a type may be a list, which has no hash.
+    if kind not in ("Polygon", "MultiPolygon"):
         return
     polygons = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(polygons, list):
@@ -101,5 +130,37 @@ def _geometry(geometry: Any, number: int) -> Iterator[Polygon | MultiPolygon]:
     for rings in polygons:
         if not isinstance(rings, list) or not rings:
             raise OutlineError(f"is malformed: {name} has an empty polygon.", "Export it again.")
-        shell, *holes = (to_ring(ring, name=name) for ring in rings)
-        yield to_polygon(shell, holes, name=name)
+        yield tuple(rings)
+
+
+def _drawn_on(content: Any) -> DrawnOn:
+    """Size and name of the image, where somebody's export has them beside the outlines.
+
+    Neither BCNB nor QuPath writes them by itself; scripts put them at the top, or under `image`
+    or `metadata`.
+    """
+    if not isinstance(content, dict):
+        return DrawnOn()
+    inner = [content.get(key) for key in ("image", "metadata", "properties")]
+    places = [place for place in inner if isinstance(place, dict)]
+    found = DrawnOn()
+    # The top last, and without `name`: there it is the collection's.
+    for place, names in [*((p, _NAMES) for p in places), (content, _NAMES[:3])]:
+        width, height = (_positive(place, keys) for keys in (_WIDTHS, _HEIGHTS))
+        image = next((v for key in names if isinstance(v := place.get(key), str) and v), None)
+        size = None if width is None or height is None else (width, height)
+        found = DrawnOn(size=found.size or size, image=found.image or image)
+    return found
+
+
+def _positive(place: dict[str, Any], keys: tuple[str, ...]) -> float | None:
+    for key in keys:
+        value = place.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except OverflowError:
+                continue
+            if math.isfinite(number) and number > 0:
+                return number
+    return None

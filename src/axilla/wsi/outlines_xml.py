@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 import numpy as np
 
-from axilla.wsi.outlines import OutlineError, Outlines, to_polygon, to_ring
+from axilla.wsi.outlines import DrawnOn, Outline, OutlineError, Outlines, to_ring
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import NoReturn
 
     from numpy.typing import NDArray
-    from shapely import MultiPolygon, Polygon
 
 _EXCLUDING_GROUPS = frozenset({"_2", "exclusion", "negative"})
 """ASAP groups of CAMELYON16 (`_2`, `Exclusion`) and of its reviewers whose areas are not tumour."""
 _POINTS_AND_LINES = frozenset({"dot", "pointset", "measurement"})
+_MAX_GROUPS = 50
+"""Groups in groups that are followed upwards."""
 _SCOPE_ELLIPSE = "2"
 _SCOPE_LINES = frozenset({"3", "4"})
 """ImageScope's region types: 0 outline, 1 rectangle, 2 ellipse, 3 arrow, 4 ruler."""
@@ -27,11 +30,13 @@ _SCOPE_LINES = frozenset({"3", "4"})
 def parse_xml(data: bytes) -> Outlines:
     """Read the outlines of an XML file, told apart by its root.
 
+    Classes: ASAP's group and the groups that it is part of; ImageScope's layer by name and
+    description, and the text of the region.
+
     Raises
     ------
     OutlineError
-        No XML, with a document type declaration, of another layout, or with polygons that cannot
-        be used.
+        No XML, with a document type declaration, of another layout, or an ellipse that is none.
     """
     root = _tree(data)
     if root.tag == "ASAP_Annotations":
@@ -52,7 +57,8 @@ def _tree(data: bytes) -> Element:
     parser.EndElementHandler = builder.end
     try:
         parser.Parse(data, True)
-    except (expat.ExpatError, ValueError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        # LookupError: the declared encoding does not exist.
         if isinstance(error, OutlineError):
             raise
         raise OutlineError(f"is not well-formed XML ({error}).", "Export it again.") from error
@@ -67,38 +73,85 @@ def _refuse_doctype(*_: object) -> NoReturn:
 
 
 def _asap(root: Element) -> Outlines:
-    positive: list[Polygon | MultiPolygon] = []
-    negative: list[Polygon | MultiPolygon] = []
-    for number, annotation in enumerate(root.iter("Annotation"), start=1):
+    parent_of = {
+        group.get("Name", ""): group.get("PartOfGroup", "") for group in root.iter("Group")
+    }
+    shapes = []
+    for number, annotation in enumerate(root.iterfind("Annotations/Annotation"), start=1):
         if annotation.get("Type", "").lower() in _POINTS_AND_LINES:
             continue
-        name = f"annotation {number} (`{annotation.get('Name', '')[:40]}`)"
-        vertices = [(at.get("X"), at.get("Y")) for at in annotation.iter("Coordinate")]
-        group = annotation.get("PartOfGroup", "").lower()
-        into = negative if group in _EXCLUDING_GROUPS else positive
-        into.append(to_polygon(to_ring(vertices, name=name), name=name))
-    return Outlines(positive=tuple(positive), negative=tuple(negative))
+        groups = _with_parents(annotation.get("PartOfGroup", ""), parent_of)
+        shapes.append(
+            Outline(
+                name=f"annotation {number} (`{annotation.get('Name', '')[:40]}`)",
+                parts=((_vertices(annotation, "Coordinates/Coordinate"),),),
+                classes=groups,
+                use="cut" if groups and groups[0].lower() in _EXCLUDING_GROUPS else "area",
+            )
+        )
+    return Outlines(tuple(shapes))
+
+
+def _with_parents(group: str, parent_of: Mapping[str, str]) -> tuple[str, ...]:
+    """A group and those that it is part of, the nearest first; ASAP writes `None` for none."""
+    found: list[str] = []
+    while group and group != "None" and group not in found and len(found) < _MAX_GROUPS:
+        found.append(group)
+        group = parent_of.get(group, "")
+    return tuple(found)
 
 
 def _image_scope(root: Element) -> Outlines:
-    positive: list[Polygon | MultiPolygon] = []
-    negative: list[Polygon | MultiPolygon] = []
-    for number, region in enumerate(root.iter("Region"), start=1):
-        kind = region.get("Type", "0")
-        if kind in _SCOPE_LINES:
-            continue
-        name = f"region {number}"
-        vertices = [(at.get("X"), at.get("Y")) for at in region.iter("Vertex")]
-        ring = _ellipse(vertices, name) if kind == _SCOPE_ELLIPSE else to_ring(vertices, name=name)
-        into = negative if region.get("NegativeROA") == "1" else positive
-        into.append(to_polygon(ring, name=name))
-    return Outlines(positive=tuple(positive), negative=tuple(negative))
+    shapes = []
+    number = 0
+    for layer in root.iterfind("Annotation"):
+        classes = _layer_names(layer)
+        for region in layer.iterfind("Regions/Region"):
+            number += 1
+            kind = region.get("Type", "0")
+            if kind in _SCOPE_LINES:
+                continue
+            name = f"region {number}"
+            vertices: Any = _vertices(region, "Vertices/Vertex")
+            if kind == _SCOPE_ELLIPSE and len(vertices) == 2:
+                vertices = _ellipse(vertices, name).tolist()
+            text = region.get("Text", "").strip()
+            shapes.append(
+                Outline(
+                    name=name,
+                    parts=((vertices,),),
+                    classes=(*classes, text) if text else classes,
+                    use="cut" if region.get("NegativeROA") == "1" else "area",
+                )
+            )
+    return Outlines(tuple(shapes), drawn_on=DrawnOn(mpp=_mpp(root)))
+
+
+def _layer_names(layer: Element) -> tuple[str, ...]:
+    """Name and description of a layer: ImageScope keeps the latter among its attributes."""
+    found = [layer.get("Name", ""), layer.get("Description", "")]
+    for attribute in layer.iterfind("Attributes/Attribute"):
+        found += [attribute.get("Value", ""), attribute.get("Name", "")]
+    names = (name.strip() for name in found)
+    # Every layer's attribute is called Description: that says nothing.
+    return tuple(dict.fromkeys(n for n in names if n and n.lower() != "description"))
+
+
+def _mpp(root: Element) -> float | None:
+    try:
+        value = float(root.get("MicronsPerPixel", ""))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _vertices(shape: Element, path: str) -> list[tuple[str | None, str | None]]:
+    # Paths, not all descendants: elements nested a million deep would be gone through each time.
+    return [(at.get("X"), at.get("Y")) for at in shape.iterfind(path)]
 
 
 def _ellipse(vertices: list[tuple[str | None, str | None]], name: str) -> NDArray[np.float64]:
     """ImageScope gives an ellipse by two corners of its box: 128 points on it, [128, 2]."""
-    if len(vertices) != 2:
-        return to_ring(vertices, name=name)
     (left, top), (right, bottom) = vertices
     box = to_ring([(left, top), (right, top), (right, bottom), (left, bottom)], name=name)
     centre, radii = (box[0] + box[2]) / 2, np.abs(box[2] - box[0]) / 2

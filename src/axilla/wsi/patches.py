@@ -108,9 +108,10 @@ def _cut(
 ) -> PatchGrid:
     """The grid; each region's kept patches are handed to `take` while its image is open."""
     kept: list[tuple[int, int, int, float]] = []
-    dropped = 0
+    dropped = repaired = 0
     with _Images(slide, config=config, open_image=open_image, max_open=1) as images:
         for region in regions:
+            repaired += region.repaired
             window = images.window(region)
             judged = list(window.judge())
             found = [patch for patch in judged if patch[2] < config.max_blank]
@@ -128,6 +129,7 @@ def _cut(
         size_level0=SlidePixels(size_level0),
         dropped=dropped,
         mpp=mpp,
+        repaired=repaired,
     )
 
 
@@ -351,16 +353,43 @@ class _Window:
             yield x, y, white / size**2
 
     def _grid(self) -> tuple[list[int], list[int]]:
-        """Left edges of the columns and top edges of the rows, in level-0 pixels."""
-        if self._region.polygon is None:
-            width, height = self._reader.size
-            box = (0.0, 0.0, float(width), float(height))
-        else:
-            box = self._region.polygon.bounds
-        left, top = (int(np.floor(value)) for value in box[:2])
-        right, bottom = (int(np.ceil(value)) for value in box[2:])
-        edge = self._config.edge
-        return _starts(left, right, self._side, edge), _starts(top, bottom, self._side, edge)
+        return _columns_and_rows(
+            self._region, size=self._reader.size, side=self._side, edge=self._config.edge
+        )
+
+
+def grid_origins(
+    region: Region, *, size: tuple[int, int], side: SlidePixels, edge: str
+) -> NDArray[np.int32]:
+    """Top left corners of all patches of a region's grid, kept or not, row by row.
+
+    Parameters
+    ----------
+    region
+        Of `find_regions`.
+    size
+        Width and height of its image in level-0 pixels.
+    side
+        Of a patch in level-0 pixels (`PatchGrid.size_level0`).
+    edge
+        `patches.edge` of the study.
+
+    Returns
+    -------
+    int32 [n, 2] of (x, y) in level-0 pixels.
+    """
+    xs, ys = _columns_and_rows(region, size=size, side=side, edge=edge)
+    return np.array([(x, y) for y in ys for x in xs], dtype=np.int32).reshape(-1, 2)
+
+
+def _columns_and_rows(
+    region: Region, *, size: tuple[int, int], side: int, edge: str
+) -> tuple[list[int], list[int]]:
+    """Left edges of the columns and top edges of the rows, in level-0 pixels."""
+    box = (0.0, 0.0, *map(float, size)) if region.polygon is None else region.polygon.bounds
+    left, top = (int(np.floor(value)) for value in box[:2])
+    right, bottom = (int(np.ceil(value)) for value in box[2:])
+    return _starts(left, right, side, edge), _starts(top, bottom, side, edge)
 
 
 def _starts(low: int, high: int, step: int, edge: str) -> list[int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import shapely
+
 from axilla.core.errors import AnnotationError
 from axilla.core.types import Region
 from axilla.wsi.annotations import read_annotation
@@ -11,6 +13,11 @@ from axilla.wsi.slides import open_slide
 from axilla.wsi.tissue import find_tissue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from axilla.core.types import Slide
     from axilla.wsi.patches import OpenImage
 
@@ -19,6 +26,7 @@ def find_regions(
     slide: Slide,
     *,
     mode: Literal["auto", "annotation", "tissue", "whole"],
+    keep: Sequence[str] | None = None,
     open_image: OpenImage = open_slide,
 ) -> tuple[Region, ...]:
     """Find the regions of a slide as `regions:` of the study says.
@@ -29,6 +37,8 @@ def find_regions(
         annotation: the pathologist's outlines. tissue: what `find_tissue` sees. whole: every image
         as it is. auto: the annotation where there is one; else several images are whole, for they
         are regions already cut, and a single one is searched for tissue.
+    keep
+        Classes of outlines that are taken, as `read_annotation` says; None takes all.
 
     Returns
     -------
@@ -44,7 +54,7 @@ def find_regions(
     if mode == "whole":
         return _whole(slide)
     if mode == "annotation" or (mode == "auto" and slide.annotation is not None):
-        return _annotated(slide)
+        return _annotated(slide, keep)
     if mode == "auto" and len(slide.images) > 1:
         return _whole(slide)
     found: list[Region] = []
@@ -59,6 +69,17 @@ def find_regions(
     )
 
 
+def outline_rings(region: Region) -> list[NDArray[np.float64]]:
+    """Outer and inner rings of a region's polygon, float64 [k, 2] each, closed; for drawing."""
+    if region.polygon is None:
+        return []
+    return [
+        shapely.get_coordinates(ring)
+        for part in shapely.get_parts(region.polygon)
+        for ring in (part.exterior, *part.interiors)
+    ]
+
+
 def _whole(slide: Slide) -> tuple[Region, ...]:
     return tuple(
         Region(index=index, image=image, polygon=None, source="whole")
@@ -66,7 +87,7 @@ def _whole(slide: Slide) -> tuple[Region, ...]:
     )
 
 
-def _annotated(slide: Slide) -> tuple[Region, ...]:
+def _annotated(slide: Slide, keep: Sequence[str] | None) -> tuple[Region, ...]:
     if slide.annotation is None:
         raise AnnotationError(
             f"slide {slide.slide_id} has no annotation.",
@@ -87,4 +108,5 @@ def _annotated(slide: Slide) -> tuple[Region, ...]:
         slide_id=slide.slide_id,
         patient_id=slide.patient_id,
         image=slide.images[0],
+        keep=keep,
     )

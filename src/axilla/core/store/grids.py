@@ -31,6 +31,7 @@ def write_grid(path: Path, grid: PatchGrid, *, key: str) -> None:
         "size_level0": int(grid.size_level0),
         "dropped": grid.dropped,
         "mpp": grid.mpp,
+        "repaired": grid.repaired,
     }
     table = pa.table(
         {
@@ -87,6 +88,7 @@ def _grid(table: pa.Table, meta: dict[str, Any]) -> PatchGrid:
         size_level0=SlidePixels(int(meta["size_level0"])),
         dropped=int(meta["dropped"]),
         mpp=None if meta["mpp"] is None else MicronsPerPixel(float(meta["mpp"])),
+        repaired=int(meta.get("repaired", 0)),
     )
 
 

@@ -1,0 +1,98 @@
+"""Each slide checked: its files, its scale, its annotation, and whether these fit one another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from axilla.core.config import StudyConfig
+from axilla.core.errors import AxillaError, Problem
+from axilla.core.progress import Reporter
+from axilla.core.types import Patient, Region, Slide
+from axilla.study.checking import CheckMemory
+from axilla.wsi.annotation_fit import Fit, check_fit
+from axilla.wsi.annotations import check_regions
+from axilla.wsi.regions import find_regions
+from axilla.wsi.scale import patch_side_level0, slide_mpp
+from axilla.wsi.slides import open_slide
+
+
+def slides_of(patients: tuple[Patient, ...]) -> list[Slide]:
+    """All slides, in the patients' order."""
+    return [slide for patient in patients for slide in patient.slides]
+
+
+def excludable(error: AxillaError, slide: Slide) -> Problem:
+    """A problem of one slide as a problem of its patient."""
+    return Problem(
+        cause=error.problem.cause,
+        remedy=error.problem.remedy,
+        patient=slide.patient_id,
+        file=error.problem.file,
+        fatal=False,
+        slide=slide.slide_id,
+        code=error.problem.code,
+    )
+
+
+def check_slides(
+    slides: list[Slide], config: StudyConfig, *, reporter: Reporter, memory: CheckMemory
+) -> Iterator[Fit]:
+    """What is wrong with each slide, in their order, some slides looked at at a time."""
+
+    def look(slide: Slide) -> Fit | None:
+        return None if memory.knows(slide) else _check_slide(slide, config)
+
+    if not slides:
+        return
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        futures = [pool.submit(look, slide) for slide in slides]
+        pairs = list(zip(slides, futures, strict=True))
+        try:
+            for slide, future in reporter.track(pairs, "Checking slides"):
+                found = future.result() or Fit()
+                if not found.problems and not found.notes:
+                    memory.remember(slide)
+                yield found
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
+    problems: list[Problem] = []
+    notes: list[Problem] = []
+    regions: tuple[Region, ...] = ()
+    try:
+        regions = find_regions(slide, mode=config.regions, keep=config.kept_classes)
+    except AxillaError as error:
+        problems.append(excludable(error, slide))
+    for image in slide.images:
+        drawn = tuple(region for region in regions if region.image == image)
+        try:
+            with open_slide(
+                image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
+            ) as reader:
+                size, said = reader.size, reader.mpp
+        except AxillaError as error:
+            problems.append(excludable(error, slide))
+            continue
+        try:
+            mpp = slide_mpp(slide, said, image=image)
+            patch_side_level0(slide, mpp, config=config.patches, image=image)
+        except AxillaError as error:
+            problems.append(excludable(error, slide))
+            mpp = said
+        outside = check_regions(
+            drawn, size=size, patient_id=slide.patient_id, file=slide.annotation or image
+        )
+        problems.extend(replace(p, slide=slide.slide_id, code="annotation") for p in outside)
+        if any(region.source == "annotation" for region in drawn):
+            fit = check_fit(slide, drawn, size=size, mpp=mpp)
+            problems.extend(
+                replace(p, slide=slide.slide_id, code="annotation") for p in fit.problems
+            )
+            notes.extend(replace(p, slide=slide.slide_id, code="annotation") for p in fit.notes)
+    # A search for tissue opens the image as well, and then both say the same.
+    return Fit(problems=tuple(dict.fromkeys(problems)), notes=tuple(notes))
