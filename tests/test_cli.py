@@ -371,7 +371,7 @@ def test_evaluate_with_a_threshold(
     rule: str, threshold: float | None, axilla: Axilla, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("axilla.study.evaluating._binary_figures", lambda *args: [])
+    monkeypatch.setattr("axilla.study.evaluating._binary_figures", lambda *args, **options: [])
     frame = predictions()
     frame.to_csv(tmp_path / "mine.csv", index=False)
     args = ("--predictions", tmp_path / "mine.csv", "--out", tmp_path / "out", "--threshold", rule)

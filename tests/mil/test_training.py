@@ -321,6 +321,12 @@ class TestEndToEnd:
         assert not same(first, plain)
 
 
-def test_training_treats_denormal_numbers_as_zero(data):
-    run(data, config=SETTINGS.model_copy(update={"epochs": 1}))
-    assert float(torch.tensor([1e-30]) * torch.tensor([1e-10])) == 0.0
+def test_training_treats_denormal_numbers_as_zero_and_nothing_else_does(data):
+    def tiny():
+        return float(torch.tensor([1e-30]) * torch.tensor([1e-10]))
+
+    seen = []
+    config = SETTINGS.model_copy(update={"epochs": 1})
+    run(data, config=config, on_epoch=lambda epoch: seen.append(tiny()))
+    assert seen == [0.0]
+    assert tiny() == pytest.approx(1e-40, rel=1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -79,14 +80,20 @@ def make_fabric(config: Training) -> Fabric:
     )
 
 
-def flush_denormals() -> None:
-    """Let this process treat numbers below 1e-38 as zero; the x86 is 3 times as fast for it.
+@contextmanager
+def denormals_flushed() -> Iterator[None]:
+    """Treat numbers below 1e-38 as zero within the block; an x86 trains 3 times as fast for it.
 
     Adam's moments of units that fell silent shrink until they are such numbers and never reach
-    zero; then every step costs a multiple. Threads inherit the mode when they are made: call it
-    before anything is computed, as a study does.
+    zero; then every step costs a multiple. Torch's threads inherit the mode when they are made: a
+    study enters before anything is computed.
     """
+    before = bool(np.float32(1e-30) * np.float32(1e-10) == 0)
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def _tell_nobody(_: Epoch) -> None:
@@ -115,9 +122,8 @@ def train(
     CohortError
         A patient has no patches.
     """
-    flush_denormals()
     fabric = make_fabric(config)
-    with torch.random.fork_rng(devices=[]):
+    with denormals_flushed(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = make_model()
         optimizer = torch.optim.Adam(

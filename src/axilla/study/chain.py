@@ -14,7 +14,7 @@ from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter, Silent
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Partition
-from axilla.mil.training import flush_denormals
+from axilla.mil.training import denormals_flushed
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
@@ -79,8 +79,7 @@ def run(
     AxillaError
         Another mistake of the user's.
     """
-    flush_denormals()
-    with store.locked(config.out):
+    with denormals_flushed(), store.locked(config.out):
         store.sweep(config.out)
         return _run(
             config, until=until, exclude_failed=exclude_failed, reporter=reporter or Silent()
