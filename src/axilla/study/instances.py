@@ -108,7 +108,7 @@ def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> di
             mpp=grid.mpp,
             computing=str(computing),
         )
-        parts = _features(slide, grid, frozen=frozen, config=config)
+        parts = _extract_features(slide, grid, frozen=frozen, config=config)
         store.write_features(paths[slide.slide_id], value, key=keys[slide.slide_id], parts=parts)
     reporter.done(
         "embed",
@@ -118,7 +118,7 @@ def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> di
     return keys
 
 
-def _features(
+def _extract_features(
     slide: Slide, grid: PatchGrid, *, frozen: FrozenEncoder, config: StudyConfig
 ) -> Iterator[NDArray[np.float16]]:
     """Features [n, D] of some patches at a time: neither pixels nor features pile up."""

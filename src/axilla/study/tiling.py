@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ class Tiles:
 
     cohort: Cohort
     """Without patients that could not be cut."""
-    grids: dict[str, PatchGrid]
+    grids: Mapping[str, PatchGrid]
+    """By slide id, each read when it is asked for: a cohort's patches may be tens of millions."""
     keys: dict[str, str]
     """Key of each slide's grid: what any later step over the slide depends on."""
 
@@ -40,6 +42,25 @@ class Tiles:
 
 READING = 2
 """Counts up whenever the same annotation comes to be read otherwise."""
+
+
+class _StoredGrids(Mapping[str, PatchGrid]):
+    """The grids as `tile` wrote them; none is held."""
+
+    def __init__(self, slide_ids: list[str], layout: Layout) -> None:
+        self._ids = dict.fromkeys(slide_ids)
+        self._layout = layout
+
+    def __getitem__(self, slide_id: str) -> PatchGrid:
+        if slide_id not in self._ids:
+            raise KeyError(slide_id)
+        return store.read_grid(self._layout.grid(slide_id))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
 
 def tile_key(slide: Slide, *, config: StudyConfig) -> str:
@@ -101,24 +122,22 @@ def tile_slides(
             else:
                 store.write_grid(layout.grid(slide.slide_id), result, key=keys[slide.slide_id])
     failed = {problem.patient for problem in problems}
-    grids = {
-        slide.slide_id: store.read_grid(layout.grid(slide.slide_id))
-        for slide in slides
-        if slide.patient_id not in failed
+    cut = [slide.slide_id for slide in slides if slide.patient_id not in failed]
+    counts = {
+        slide: (len(grid), grid.dropped, grid.repaired)
+        for slide, grid in _StoredGrids(cut, layout).items()
     }
-    problems.extend(_without_patches(cohort, grids, failed))
+    problems.extend(_without_patches(cohort, counts, failed))
     cohort = drop_patients(cohort, problems, step="tile", exclude_failed=exclude_failed)
-    kept = {slide.slide_id for slide in slides_of(cohort.patients)}
-    grids = {slide: grid for slide, grid in grids.items() if slide in kept}
-    patches = sum(len(grid) for grid in grids.values())
-    repaired = sum(grid.repaired for grid in grids.values())
+    kept = [slide.slide_id for slide in slides_of(cohort.patients)]
+    patches, _, repaired = (sum(counts[slide][i] for slide in kept) for i in range(3))
     reporter.done(
         "tile",
-        f"{patches:,} patches of {len(grids):,} slides"
+        f"{patches:,} patches of {len(kept):,} slides"
         + (f", outlines repaired: {repaired:,}" if repaired else "")
         + (f", {len(todo):,} slides cut now" if todo else ", done before"),
     )
-    return Tiles(cohort=cohort, grids=grids, keys={s: keys[s] for s in grids})
+    return Tiles(cohort=cohort, grids=_StoredGrids(kept, layout), keys={s: keys[s] for s in kept})
 
 
 def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:
@@ -141,24 +160,30 @@ def _cut_all(
     if not slides:
         return
     # Decoders and OpenCV release the interpreter's lock; slides are large, so few at a time.
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        futures = [pool.submit(cut, slide) for slide in slides]
-        pairs = list(zip(slides, futures, strict=True))
+    workers = min(os.cpu_count() or 1, 8)
+    ahead: deque[tuple[Slide, Future[PatchGrid | Problem]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
         try:
-            for slide, future in reporter.track(pairs, "Cutting patches"):
-                yield slide, future.result()
+            for slide in reporter.track(slides, "Cutting patches"):
+                ahead.append((slide, pool.submit(cut, slide)))
+                # What is done is handed on and let go of, however many slides there are.
+                if len(ahead) > 2 * workers:
+                    done, result = ahead.popleft()
+                    yield done, result.result()
+            for slide, result in ahead:
+                yield slide, result.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _without_patches(
-    cohort: Cohort, grids: dict[str, PatchGrid], failed: set[str | None]
+    cohort: Cohort, counts: Mapping[str, tuple[int, int, int]], failed: set[str | None]
 ) -> Iterator[Problem]:
     for patient in cohort.patients:
         if patient.patient_id in failed:
             continue
-        if not any(len(grids[slide.slide_id]) for slide in patient.slides):
-            dropped = sum(grids[slide.slide_id].dropped for slide in patient.slides)
+        if not any(counts[slide.slide_id][0] for slide in patient.slides):
+            dropped = sum(counts[slide.slide_id][1] for slide in patient.slides)
             yield Problem(
                 cause=f"no patch is left: all {dropped} are too white.",
                 remedy="Check the annotation, lower patches.size or raise patches.max_blank, or "
