@@ -303,7 +303,7 @@ def test_check_json_says_the_same_to_programs(axilla: Axilla, tmp_path: Path) ->
     said = json.loads((tmp_path / "out" / "check.json").read_text(encoding="utf-8"))
     assert {n: said[n] for n in ("schema", "axilla", "study", "patients", "slides")} == {
         "schema": 1, "axilla": __version__, "study": "Mine", "slides": 0,
-        "patients": {"enrolled": 21, "usable": 19, "excluded": 1},
+        "patients": {"enrolled": 21, "usable": 19, "excluded": 2},
     }  # fmt: skip
     assert [(p["code"], p["patient"], p["fatal"]) for p in said["problems"]] == [
         ("table", "P 05", False),

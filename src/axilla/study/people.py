@@ -56,8 +56,10 @@ def check_saved_split(
         return []
     saved = _parse(text)
     if saved is None or _was_touched(layout, text):
-        # Damaged: no harm where what is computed now is what it held.
-        return [] if _recorded(layout) == store.text_digest(fresh) else [_damaged(layout)]
+        # No harm where what is computed now is what it held, or what is left of it, unrecorded.
+        recorded = _recorded(layout)
+        same = fresh.startswith(text) if recorded is None else store.text_digest(fresh) == recorded
+        return [] if same else [_damaged(layout)]
     if any(partition != "split" for partition in saved["partition"]):
         return []
     was = dict(zip(saved["patient_id"], saved["split"], strict=True))
