@@ -108,17 +108,16 @@ def tissue_mask(rgb: NDArray[np.uint8], *, um_per_px: float) -> NDArray[np.uint8
     from tissue.
     """
     # The median takes single odd pixels without moving an edge.
-    density, grey = _densities(cv2.medianBlur(rgb, 3))
+    density, grey = _densities(np.asarray(cv2.medianBlur(rgb, 3), dtype=np.uint8))
     ink = _ink(density, um_per_px=um_per_px)
     red, green, blue = cv2.split(density)
     stain = green - np.minimum(red, blue)
-    stain[(green > _BLACK_DENSITY) & (stain < _BLACK_CHROMA * green)] = 0
     stain[ink > 0] = 0
     # Beside true grey lies noise of both signs; what is below zero is noise alone.
     below = stain[grey & (stain < 0)]
     noise = float(np.sqrt(np.mean(below**2))) if below.size else 0.0
-    stain = cv2.GaussianBlur(stain, (0, 0), max(0.5, _SMOOTH_UM / um_per_px))
-    mask = _hysteresis(stain, noise=noise)
+    smooth = cv2.GaussianBlur(stain, (0, 0), max(0.5, _SMOOTH_UM / um_per_px))
+    mask = _hysteresis(np.asarray(smooth, dtype=np.float32), noise=noise)
     mask = _under_ink(mask, ink, side_px=_AROUND_INK_UM / um_per_px)
     mask = _morph(mask, cv2.MORPH_CLOSE, radius_px=_BRIDGED_UM / um_per_px)
     mask = _morph(mask, cv2.MORPH_OPEN, radius_px=_THINNEST_UM / um_per_px)
@@ -144,21 +143,23 @@ def _densities(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.
 
 
 def _ink(density: NDArray[np.float32], *, um_per_px: float) -> NDArray[np.uint8]:
-    """Coloured ink, by hue, or for its evenness: uint8 [h, w].
+    """Ink, by hue, or for its evenness: uint8 [h, w].
 
     Relative to green, H&E lies between (red 0.9, blue 0.6) and (red 0.1, blue 0.1 to 0.7) on the
     slides that were looked at, of five scanners. Blue ink lets blue pass and stops red; green ink
-    lets green pass; red ink stops blue as well as green and lets red pass. Ink of the stains' own
-    hues (violet, navy, crimson) is told where it is dense and even, as tissue with its nuclei never
-    is over 120 µm.
+    lets green pass; red ink stops blue as well as green and lets red pass; black stops all. Ink of
+    the stains' own hues (violet, navy, crimson) is told where it is dense and even, as tissue with
+    its nuclei never is over 120 µm.
     """
     red, green, blue = cv2.split(density)
     is_blue = red - blue > 0.9 * green
     is_green = green < 0.8 * np.maximum(red, blue)
     is_red = (blue > 0.75 * green) & (red < 0.35 * green)
+    chroma = green - np.minimum(red, blue)
+    is_black = (green > _BLACK_DENSITY) & (chroma < _BLACK_CHROMA * green)
     dense = np.maximum(np.maximum(red, green), blue) > _INK_DENSITY
-    is_even = _even(green, um_per_px=um_per_px)
-    ink = (dense & (is_blue | is_green | is_red | is_even)).astype(np.uint8)
+    is_even = _even(density[..., 1], um_per_px=um_per_px)
+    ink = (dense & (is_blue | is_green | is_red | is_black | is_even)).astype(np.uint8)
     # A pixel more: at its edge, ink mixes with what lies beside it.
     return np.asarray(cv2.dilate(ink, np.ones((3, 3), np.uint8)), dtype=np.uint8)
 
