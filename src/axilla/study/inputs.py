@@ -49,6 +49,7 @@ def check_inputs(
     cohort = reading.cohort
     if config.uses_slides:
         problems.extend(_check_encoder(config))
+        problems.extend(_check_reference(config))
         for patient in reporter.track(cohort.patients, "Checking slides"):
             for slide in patient.slides:
                 if known is None or not known(slide):
@@ -172,6 +173,19 @@ def _check_encoder(config: StudyConfig) -> list[Problem]:
 
     try:
         build_encoder(config.encoder)
+    except AxillaError as error:
+        return [error.problem]
+    return []
+
+
+def _check_reference(config: StudyConfig) -> list[Problem]:
+    """Whether the reference image of the stain can be used."""
+    if config.stain is None or config.stain.reference is None:
+        return []
+    from axilla.study.staining import reference_stain
+
+    try:
+        reference_stain(config.stain)
     except AxillaError as error:
         return [error.problem]
     return []

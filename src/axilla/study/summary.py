@@ -86,6 +86,14 @@ def method_sentences(config: StudyConfig) -> tuple[str, ...]:
             f"pooled by {config.aggregator.kind}; a patient's score is the mean over the "
             "patient's bags, computed in evaluation mode."
         )
+        if config.stain is not None:
+            target = {
+                "published": "a published constant", "training": "the mean of training slides",
+            }.get(config.stain.target, "a reference image")  # fmt: skip
+            found.append(
+                f"The stain of every slide was normalised by the method of "
+                f"{config.stain.method.capitalize()}, from the slide's own patches to {target}."
+            )
         found.append(
             f"Training: Adam, learning rate {config.training.lr:g}, weight decay "
             f"{config.training.weight_decay:g}, {config.training.epochs} epochs, seed "
