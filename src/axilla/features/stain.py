@@ -36,8 +36,11 @@ _BLEND = (0.05, 0.15)
 """Reinhard: below the first mean density a pixel stays, above the second it is mapped whole."""
 _PIXELS_AT_ONCE = 1 << 20
 
-_DENSITY = -np.log(np.maximum(np.arange(256), 1) / 255).astype(np.float32)
-"""Natural optical density by value; white (255) has none, and so stays white."""
+_GREY_RANGE, _GREY_BOUNDS, _GREY_SHARE = 12, (150, 250), 0.01
+"""Glass: channels this close together, between these, at least so much of the sample.
+
+Brighter is padding, also after JPEG, or glass that needs no correction.
+"""
 _LMS = np.array(
     [[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]], np.float32
 )
@@ -56,6 +59,8 @@ class MacenkoStain:
     """[2, 3]: unit optical densities of haematoxylin and eosin in red, green, blue."""
     maxima: NDArray[np.float32]
     """[2]: 99th percentile of each concentration over stained pixels."""
+    white: NDArray[np.float32]
+    """[3]: the slide's glass, 255 where none is seen."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `stain_from_json` reads."""
@@ -63,6 +68,7 @@ class MacenkoStain:
             "method": "macenko",
             "matrix": self.matrix.tolist(),
             "maxima": self.maxima.tolist(),
+            "white": self.white.tolist(),
         }
 
 
@@ -74,10 +80,17 @@ class ReinhardStain:
     """[3]"""
     sd: NDArray[np.float32]
     """[3]"""
+    white: NDArray[np.float32]
+    """[3]: the slide's glass, 255 where none is seen."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that `stain_from_json` reads."""
-        return {"method": "reinhard", "mean": self.mean.tolist(), "sd": self.sd.tolist()}
+        return {
+            "method": "reinhard",
+            "mean": self.mean.tolist(),
+            "sd": self.sd.tolist(),
+            "white": self.white.tolist(),
+        }
 
 
 Stain = MacenkoStain | ReinhardStain
@@ -92,8 +105,8 @@ def stain_from_json(value: Mapping[str, Any]) -> Stain:
         It is none: other keys, shapes, or numbers that are not finite.
     """
     kinds: dict[str, tuple[type[Any], dict[str, tuple[int, ...]]]] = {
-        "macenko": (MacenkoStain, {"matrix": (2, 3), "maxima": (2,)}),
-        "reinhard": (ReinhardStain, {"mean": (3,), "sd": (3,)}),
+        "macenko": (MacenkoStain, {"matrix": (2, 3), "maxima": (2,), "white": (3,)}),
+        "reinhard": (ReinhardStain, {"mean": (3,), "sd": (3,), "white": (3,)}),
     }
     if value.get("method") not in kinds:
         raise ValueError("a stain names its method, macenko or reinhard")
@@ -114,12 +127,14 @@ def published_stain(method: Method) -> Stain:
     `normalizeStaining`), made for white = 240. Reinhard: a region of TCGA-A2-A3XS-DX1, breast
     (Amgad 2019, doi:10.1093/bioinformatics/btz083; in HistomicsTK).
     """
+    white = np.full(3, 255, np.float32)
     if method == "macenko":
-        matrix = [[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]]
-        return MacenkoStain(np.array(matrix, np.float32), np.array([1.9705, 1.0308], np.float32))
+        matrix = np.array([[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]], np.float32)
+        return MacenkoStain(matrix, np.array([1.9705, 1.0308], np.float32), white)
     return ReinhardStain(
         np.array([8.74108109, -0.12440419, 0.0444982], np.float32),
         np.array([0.6135447, 0.10989545, 0.0286032], np.float32),
+        white,
     )
 
 
@@ -136,7 +151,8 @@ def estimate_stain(pixels: Pixels, *, method: Method) -> Stain:
     StatisticsError
         Too few pixels are stained, or they have one colour only.
     """
-    density = _DENSITY[pixels]  # [n, 3]
+    white = _glass(pixels)
+    density = _densities(pixels, white)  # [n, 3]
     stained = (density.mean(1) > _LEAST_DENSITY) & (np.ptp(density, axis=1) > _LEAST_COLOUR)
     if stained.sum() < _LEAST_PIXELS:
         raise _failure(
@@ -144,12 +160,12 @@ def estimate_stain(pixels: Pixels, *, method: Method) -> Stain:
             f"{_LEAST_PIXELS} are needed"
         )
     if method == "macenko":
-        return _estimate_macenko(density[stained])
-    lab = _to_lab(pixels[stained])
+        return _estimate_macenko(density[stained], white)
+    lab = _to_lab(density[stained])
     mean, sd = lab.mean(0, dtype=np.float64), lab.std(0, dtype=np.float64)
     if sd.min() < _LEAST_SD:
         raise _failure("the stained pixels have one colour only")
-    return ReinhardStain(mean.astype(np.float32), sd.astype(np.float32))
+    return ReinhardStain(mean.astype(np.float32), sd.astype(np.float32), white)
 
 
 def mean_stain(stains: Sequence[Stain]) -> Stain:
@@ -179,7 +195,8 @@ def normalise(patches: Pixels, *, source: Stain, target: Stain) -> Pixels:
     Macenko: with rows of `matrix` as columns of S, d' = T diag(t / s) pinv(S) d for the optical
     densities d of a pixel, s and t the maxima of source and target; what is in neither stain is
     left out. Reinhard: (x - mean) / sd * sd' + mean' in l-alpha-beta, fading out towards white.
-    White stays white, and no stain is made stronger than 5 times.
+    White stays white, the slide's grey or tinted glass becomes white, and no stain is made stronger
+    than 5 times.
 
     Parameters
     ----------
@@ -207,7 +224,7 @@ def normalise(patches: Pixels, *, source: Stain, target: Stain) -> Pixels:
     return out.reshape(patches.shape)
 
 
-def _estimate_macenko(density: NDArray[np.float32]) -> MacenkoStain:
+def _estimate_macenko(density: NDArray[np.float32], white: NDArray[np.float32]) -> MacenkoStain:
     """Stain vectors at the edges of the plane of most variance; density [n, 3] of stained pixels.
 
     The plane goes through the origin, where white is, and the covariance is taken about the mean,
@@ -229,13 +246,13 @@ def _estimate_macenko(density: NDArray[np.float32]) -> MacenkoStain:
     maxima = np.percentile(concentrations, _PERCENT[1], axis=0).astype(np.float32)
     if maxima.min() < _LEAST_MAXIMUM:
         raise _failure("one of the two stains is hardly there")
-    return MacenkoStain(matrix=matrix, maxima=maxima)
+    return MacenkoStain(matrix=matrix, maxima=maxima, white=white)
 
 
 def _map_macenko(pixels: Pixels, source: MacenkoStain, target: MacenkoStain) -> NDArray[np.float32]:
     gain = np.minimum(target.maxima / source.maxima, _MOST_GAIN)
     change = np.linalg.pinv(source.matrix) @ (gain[:, None] * target.matrix)  # [3, 3]
-    mapped: NDArray[np.float32] = 255 * np.exp(-(_DENSITY[pixels] @ change))
+    mapped: NDArray[np.float32] = 255 * np.exp(-(_densities(pixels, source.white) @ change))
     return mapped
 
 
@@ -243,18 +260,39 @@ def _map_reinhard(
     pixels: Pixels, source: ReinhardStain, target: ReinhardStain
 ) -> NDArray[np.float32]:
     gain = np.minimum(target.sd / source.sd, _MOST_GAIN)
-    lab = (_to_lab(pixels) - source.mean) * gain + target.mean
+    density = _densities(pixels, source.white)
+    lab = (_to_lab(density) - source.mean) * gain + target.mean
     # 6 is beyond white, log 255 = 5.54; without a bound, exp of an odd pixel could overflow.
     mapped = np.exp(np.minimum(lab @ _FROM_LAB.T, 6)) @ _FROM_LMS.T
     low, high = _BLEND
-    weight = np.clip((_DENSITY[pixels].mean(1, keepdims=True) - low) / (high - low), 0, 1)
-    blended: NDArray[np.float32] = weight * mapped + (1 - weight) * pixels
+    weight = np.clip((density.mean(1, keepdims=True) - low) / (high - low), 0, 1)
+    blended: NDArray[np.float32] = weight * mapped + (1 - weight) * (255 * np.exp(-density))
     return blended
 
 
-def _to_lab(pixels: Pixels) -> NDArray[np.float32]:
-    """RGB uint8 [n, 3] to l-alpha-beta [n, 3]; black counts as 1 of 255."""
-    lab: NDArray[np.float32] = np.log(np.maximum(pixels, np.float32(1)) @ _LMS.T) @ _LAB.T
+def _glass(pixels: Pixels) -> NDArray[np.float32]:
+    """Colour of the glass [3] from grey and bright pixels, 255 where there are none."""
+    low, high = _GREY_BOUNDS
+    grey = (np.ptp(pixels, axis=1) < _GREY_RANGE) & (pixels.max(1) >= low)
+    grey &= pixels.min(1) < high
+    if grey.sum() < _GREY_SHARE * len(pixels):
+        return np.full(3, 255, np.float32)
+    # The upper quartile: what is grey and darker is faint tissue, or dust.
+    white: NDArray[np.float32] = np.percentile(pixels[grey], 75, axis=0).astype(np.float32)
+    return white
+
+
+def _densities(pixels: Pixels, white: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Natural optical densities [n, 3] relative to the glass; none where it is brighter."""
+    values = np.maximum(np.arange(256, dtype=np.float32), 1)
+    table = np.maximum(-np.log(values[:, None] / white), 0)  # [256, 3]
+    density: NDArray[np.float32] = np.stack([table[pixels[:, i], i] for i in range(3)], axis=1)
+    return density
+
+
+def _to_lab(density: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Optical densities [n, 3] to l-alpha-beta [n, 3] of the image on white glass."""
+    lab: NDArray[np.float32] = np.log(255 * np.exp(-density) @ _LMS.T) @ _LAB.T
     return lab
 
 
