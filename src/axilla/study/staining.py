@@ -44,16 +44,21 @@ class Stains:
     settings: StainNormalisation
     target: Stain
     sources: Mapping[str, Stain | None]
-    """By slide id; None for a slide that keeps its colours."""
+    """By slide id; None for a slide that keeps its colours; slides without a patch have none."""
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Slides whose stain could not be estimated, and that keep their colours."""
+        return tuple(slide for slide, source in self.sources.items() if source is None)
 
     def apply(self, slide_id: str, patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Patches of a slide, uint8 [n, h, w, 3], with the target's stain."""
-        source = self.sources[slide_id]
+        source = self.sources.get(slide_id)
         return patches if source is None else normalise(patches, source=source, target=self.target)
 
     def key(self, slide_id: str, grid_key: str) -> str:
         """What a slide's normalised patches depend on."""
-        source = self.sources[slide_id]
+        source = self.sources.get(slide_id)
         own = None if source is None else source.to_json()
         return store.digest("stain", grid_key, self.target.to_json(), own)
 
@@ -169,8 +174,7 @@ def fit_stains(
         target = mean_stain([stain for stain in found if stain is not None])
     else:
         target = published_stain(settings.method)
-    whole = {slide: sources.get(slide) for slide in tiles.grids}
-    return Stains(settings=settings, target=target, sources=whole)
+    return Stains(settings=settings, target=target, sources=sources)
 
 
 def reference_stain(settings: StainNormalisation) -> Stain:

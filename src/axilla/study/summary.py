@@ -166,6 +166,12 @@ def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str
             "The threshold was chosen on each cohort itself (the paper's way): sensitivity, "
             "specificity, accuracy and predictive values are optimistic."
         )
+    if fitting.stains is not None and fitting.stains.kept:
+        kept = fitting.stains.kept
+        found.append(
+            f"The stain of {len(kept)} slide{'s' if len(kept) != 1 else ''} could not be "
+            f"estimated, so that the colours are those of the file: {', '.join(kept)}."
+        )
     excluded = [e for e in fitting.cohort.excluded if e.step != "endpoint"]
     if excluded:
         found.append(
