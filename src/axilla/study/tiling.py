@@ -11,7 +11,7 @@ from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter
-from axilla.core.types import Cohort, PatchGrid, Region, Slide
+from axilla.core.types import Cohort, PatchGrid, Patient, Region, Slide
 from axilla.study.inputs import drop_patients, excludable, slides_of
 from axilla.study.layout import Layout
 from axilla.wsi.patches import cut_patches
@@ -126,6 +126,9 @@ def _without_patches(
             continue
         if not any(len(grids[slide.slide_id]) for slide in patient.slides):
             dropped = sum(grids[slide.slide_id].dropped for slide in patient.slides)
+            if dropped == 0:
+                yield _without_tissue(patient)
+                continue
             yield Problem(
                 cause=f"no patch is left: all {dropped} are too white.",
                 remedy="Check the annotation, lower patches.size or raise patches.max_blank, or "
@@ -133,3 +136,17 @@ def _without_patches(
                 patient=patient.patient_id,
                 fatal=False,
             )
+
+
+def _without_tissue(patient: Patient) -> Problem:
+    """Nothing was there to be cut: the search for tissue found none on any slide."""
+    names = ", ".join(slide.slide_id for slide in patient.slides)
+    return Problem(
+        cause=f"no tissue was found on slide {names}: it shows glass, dust or ink alone, or the "
+        "stain is too faint to be told from glass.",
+        remedy="Look at the slide; where there is tissue, outline it in an annotation or set "
+        "regions: whole; or run with --exclude-failed.",
+        patient=patient.patient_id,
+        file=patient.slides[0].images[0],
+        fatal=False,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from axilla.core.errors import AnnotationError, SlideError
+from axilla.core.errors import AnnotationError
 from axilla.core.types import Region
 from axilla.wsi.annotations import read_annotation
 from axilla.wsi.slides import open_slide
@@ -32,14 +32,14 @@ def find_regions(
 
     Returns
     -------
-    Regions with indices from 0.
+    Regions with indices from 0; none where a slide shows no tissue.
 
     Raises
     ------
     AnnotationError
         An annotation is asked for and missing, cannot be read, or is one for several images.
     SlideError
-        An image that is searched for tissue cannot be read, or none of the slide shows tissue.
+        An image that is searched for tissue cannot be read.
     """
     if mode == "whole":
         return _whole(slide)
@@ -51,15 +51,6 @@ def find_regions(
     for image in slide.images:
         with open_image(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
             found.extend(find_tissue(reader, image=image))
-    if not found:
-        raise SlideError(
-            f"no tissue was found on slide {slide.slide_id}: it shows glass, dust or ink alone, or "
-            "the stain is too faint to be told from glass.",
-            "Look at the slide; if there is tissue, outline it in an annotation or set "
-            "`regions: whole`.",
-            patient=slide.patient_id,
-            file=slide.images[0],
-        )
     return tuple(
         Region(index=index, image=region.image, polygon=region.polygon, source=region.source)
         for index, region in enumerate(found)
