@@ -70,6 +70,21 @@ def refusal(load_with, tmp_path: Path):
     return cause
 
 
+def test_a_stain_s_reference_image_is_a_path_and_folds_cannot_fit_one(
+    load_with, refusal, tmp_path: Path
+):
+    assert load_with().stain is None
+    for named, read in (("published", "published"), ("a.png", str(tmp_path / "a.png"))):
+        stain = load_with(stain={"method": "macenko", "target": named}).stain
+        assert stain.target == read
+        assert stain.reference == (None if named == "published" else read)
+        assert (stain.unreliable, stain.seed) == ("refuse", 8888)
+    fitted = {"method": "reinhard", "target": "training"}
+    assert load_with(stain=fitted).stain.reference is None
+    assert "all folds share one set of features" in refusal(stain=fitted, split={"folds": 3})
+    assert "did you mean `method`" in refusal(stain={"methd": "macenko"})
+
+
 def test_the_study_file_of_the_design_loads_as_written(load, tmp_path: Path):
     config = load(DESIGN)
     assert config.name == "my-hospital"

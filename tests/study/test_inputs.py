@@ -131,6 +131,20 @@ def test_excluding_the_failed_names_each_with_the_reason(broken: dict[str, Any])
     assert {p.patient for p in caught.value.problems} == set(WRONG)
 
 
+def test_a_slide_of_glass_and_ink_stops_a_run_and_is_named(plain_study: Make) -> None:
+    settings = plain_study([row(p, nodes=i % 2) for i, p in enumerate(GOOD)], GOOD)
+    image = np.full((96, 96, 3), 238, np.uint8)
+    cv2.line(image, (10, 60), (90, 80), (210, 40, 20), 8)  # blue ink
+    cv2.imwrite(str(settings["slides"] / "G03.png"), image)
+    config = StudyConfig.model_validate(settings | {"regions": "tissue"})
+    with pytest.raises(InputProblems) as caught:
+        run(config, until="tile")
+    (problem,) = caught.value.problems
+    assert (problem.patient, problem.file) == ("G03", settings["slides"] / "G03.png")
+    assert problem.cause.startswith("no tissue was found on slide G03: it shows glass, dust or ink")
+    assert "regions: whole" in problem.remedy
+
+
 def test_a_white_slide_stops_a_run_that_was_not_told_to_go_on(plain_study: Make) -> None:
     settings = plain_study([row(p, nodes=i % 2) for i, p in enumerate(GOOD)], GOOD)
     cv2.imwrite(str(settings["slides"] / "G03.png"), np.full((96, 96, 3), 255, np.uint8))

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Discriminator,
     Field,
@@ -19,7 +18,10 @@ from pydantic import (
     model_validator,
 )
 
+from axilla.core.config_base import Seed
+from axilla.core.config_base import Strict as _Strict
 from axilla.core.config_sentences import sentences
+from axilla.core.config_stain import StainNormalisation
 from axilla.core.errors import ConfigError
 from axilla.core.types import MAX_SLIDE_PX, SANE_MPP
 from axilla.core.yaml_file import read_mapping
@@ -28,15 +30,6 @@ NodeEndpoint = Literal[
     "n0-vs-npos", "n1-2-vs-n3plus", "n0-vs-n1-2-vs-n3plus", "n0-vs-n1-2", "n0-vs-n3plus"
 ]
 EncoderName = Literal["alexnet", "vgg16_bn", "resnet50", "densenet121", "inception_v3", "small_cnn"]
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 class ColumnEndpoint(_Strict):
@@ -279,6 +272,7 @@ class StudyConfig(_Strict):
     endpoint: Endpoint
     split: Split = RandomSplit()
     patches: Patches = Patches()
+    stain: StainNormalisation | None = None
     bags: Bags = Bags()
     encoder: Encoder = Encoder()
     aggregator: Aggregator = Aggregator()
@@ -345,6 +339,17 @@ class StudyConfig(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _stain_fits(self) -> StudyConfig:
+        fitted = self.stain is not None and self.stain.target == "training"
+        if fitted and isinstance(self.split, FoldSplit):
+            raise ValueError(
+                "stain: target is training, but all folds share one set of features, so that every "
+                "patient who is tested would have a part in it; set target: published or the file "
+                "of a reference image"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _clinical_fits(self) -> StudyConfig:
         """The clinical columns are there, once each, and none of them gives the label away."""
         if not self.uses_clinical:
@@ -391,6 +396,9 @@ def load_config(path: Path) -> StudyConfig:
     weights = raw["encoder"].get("weights") if isinstance(raw.get("encoder"), dict) else None
     if isinstance(weights, str) and weights not in {"imagenet", "none"}:
         raw["encoder"] = {**raw["encoder"], "weights": str(_expand(weights, path))}
+    target = raw["stain"].get("target") if isinstance(raw.get("stain"), dict) else None
+    if isinstance(target, str) and target not in {"published", "training"}:
+        raw["stain"] = {**raw["stain"], "target": str(_expand(target, path))}
     raw.setdefault("out", path.resolve().parent / "out")
     try:
         return StudyConfig.model_validate(raw)

@@ -23,6 +23,7 @@ from axilla.study.instances import embed_slides, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
 from axilla.study.reporting import write_report
+from axilla.study.staining import Stains, estimate_stains, fit_stains
 from axilla.study.tiling import Tiles, check_memory, tile_slides
 
 Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
@@ -102,13 +103,19 @@ def _run(
     )
     tiles: Tiles | None = None
     slide_keys: dict[str, str] = {}
+    stains: Stains | None = None
     if config.uses_slides:
         tiles = tile_slides(cohort, config=config, exclude_failed=exclude_failed, reporter=reporter)
-        cohort = tiles.cohort
         if wanted("embed"):
-            slide_keys = embed_slides(tiles, config=config, reporter=reporter)
+            tiles, sources = estimate_stains(
+                tiles, config=config, exclude_failed=exclude_failed, reporter=reporter
+            )
+        cohort = tiles.cohort
     partitions = make_partitions(cohort, config=config)
     write_people(cohort, partitions, config=config)
+    if tiles is not None and wanted("embed"):
+        stains = fit_stains(sources, tiles, partitions, config=config)
+        slide_keys = embed_slides(tiles, config=config, reporter=reporter, stains=stains)
     result = StudyResult(layout=layout, cohort=cohort, partitions=partitions)
     if not wanted("train"):
         return result
@@ -116,8 +123,9 @@ def _run(
         config=config,
         cohort=cohort,
         partitions=partitions,
-        slides=None if tiles is None else slide_arrays(tiles, config=config),
+        slides=None if tiles is None else slide_arrays(tiles, config=config, stains=stains),
         slide_keys=slide_keys,
+        stains=stains,
     )
     model_keys = train_all(fitting, reporter=reporter)
     if not wanted("predict"):

@@ -26,6 +26,7 @@ from axilla.mil.prediction import predict_patients
 from axilla.mil.training import History, TrainingData, train
 from axilla.study.instances import SlideArrays, bag_drawer, instances_of
 from axilla.study.layout import Layout
+from axilla.study.staining import Stains
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,7 @@ class Fitting:
     partitions: tuple[Partition, ...]
     slides: SlideArrays | None
     slide_keys: Mapping[str, str]
+    stains: Stains | None = None
 
     def patients(self, partition: Partition, cohort: CohortName) -> tuple[Patient, ...]:
         """Patients of one cohort of a partition."""
@@ -266,6 +268,7 @@ def _record(fitting: Fitting, partition: Partition, history: History | None) -> 
         "encoder": _encoder_record(config),
         "aggregator": settings["aggregator"],
         "patches": settings["patches"],
+        "stain": None if fitting.stains is None else fitting.stains.record(),
         "bags": settings["bags"],
         "training": settings["training"],
         "partition": {"name": partition.name, "seed": partition.seed},

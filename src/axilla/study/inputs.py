@@ -68,6 +68,7 @@ def check_inputs(
     problems.extend(alike_patients(cohort, config=config))
     if config.uses_slides:
         problems.extend(_check_encoder(config))
+        problems.extend(_check_reference(config))
         images = [image for slide in slides for image in slide.images]
         problems.extend(duplicate_slides(slides, same_files(images, memory=memory)))
     cohort = without(cohort, _dropped(problems, cohort))
@@ -161,6 +162,19 @@ def _check_encoder(config: StudyConfig) -> list[Problem]:
 
     try:
         build_encoder(config.encoder)
+    except AxillaError as error:
+        return [error.problem]
+    return []
+
+
+def _check_reference(config: StudyConfig) -> list[Problem]:
+    """Whether the reference image of the stain can be used."""
+    if config.stain is None or config.stain.reference is None:
+        return []
+    from axilla.study.staining import reference_stain
+
+    try:
+        reference_stain(config.stain)
     except AxillaError as error:
         return [error.problem]
     return []

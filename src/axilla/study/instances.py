@@ -17,6 +17,7 @@ from axilla.mil.batches import BagDrawer, PatientInstances
 from axilla.mil.clinical import Preprocessor
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
+from axilla.study.staining import Stains
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.bags import cover_bags, draw_bags
 from axilla.wsi.patches import PatchReader
@@ -49,13 +50,17 @@ class SlideArrays(Mapping[str, NDArray[np.generic]]):
         return len(self._ids)
 
 
-def slide_arrays(tiles: Tiles, *, config: StudyConfig) -> SlideArrays:
-    """Patches where the encoder is trained, else the features that `embed` wrote."""
+def slide_arrays(tiles: Tiles, *, config: StudyConfig, stains: Stains | None = None) -> SlideArrays:
+    """Patches where the encoder is trained, else the features that `embed` wrote.
+
+    Patches come with their stain normalised, where the study says so.
+    """
     slides = {slide.slide_id: slide for slide in slides_of(tiles.cohort.patients)}
     layout = Layout(config.out)
 
     def patches(slide_id: str) -> NDArray[np.generic]:
-        return read_patches(slides[slide_id], tiles, config=config)
+        pixels = read_patches(slides[slide_id], tiles, config=config)
+        return pixels if stains is None else stains.apply(slide_id, pixels)
 
     def features(slide_id: str) -> NDArray[np.generic]:
         return store.read_features(layout.features(config.encoder.name, slide_id)).features
@@ -71,15 +76,18 @@ def read_patches(slide: Slide, tiles: Tiles, *, config: StudyConfig) -> NDArray[
         return reader.read_all()
 
 
-def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> dict[str, str]:
+def embed_slides(
+    tiles: Tiles, *, config: StudyConfig, reporter: Reporter, stains: Stains | None = None
+) -> dict[str, str]:
     """Features of every slide that has none yet; the key of each slide's features.
 
     Where the encoder is trained end to end there is nothing to embed, and a slide's key is its
-    grid's.
+    grid's. Where the stain is normalised, its target and the slide's own are part of either key.
     """
+    grids = tiles.keys if stains is None else {s: stains.key(s, k) for s, k in tiles.keys.items()}
     if config.encoder.trainable:
         reporter.done("embed", "not needed: the encoder is trained end to end")
-        return dict(tiles.keys)
+        return dict(grids)
     layout = Layout(config.out)
     encoder = build_encoder(config.encoder, seed=config.training.seed)
     computing = choose_computing(config.encoder.precision, encoder=encoder)
@@ -88,7 +96,7 @@ def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> di
             "embed", key, config.encoder.name, encoder.input_px, encoder.weights_digest,
             str(computing),
         )
-        for slide, key in tiles.keys.items()
+        for slide, key in grids.items()
     }  # fmt: skip
     paths = {s: layout.features(config.encoder.name, s) for s in keys}
     todo = [
@@ -108,7 +116,7 @@ def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> di
             mpp=grid.mpp,
             computing=str(computing),
         )
-        parts = _extract_features(slide, grid, frozen=frozen, config=config)
+        parts = _extract_features(slide, grid, frozen=frozen, config=config, stains=stains)
         store.write_features(paths[slide.slide_id], value, key=keys[slide.slide_id], parts=parts)
     reporter.done(
         "embed",
@@ -119,13 +127,20 @@ def embed_slides(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> di
 
 
 def _extract_features(
-    slide: Slide, grid: PatchGrid, *, frozen: FrozenEncoder, config: StudyConfig
+    slide: Slide,
+    grid: PatchGrid,
+    *,
+    frozen: FrozenEncoder,
+    config: StudyConfig,
+    stains: Stains | None,
 ) -> Iterator[NDArray[np.float16]]:
     """Features [n, D] of some patches at a time: neither pixels nor features pile up."""
     regions = regions_of(slide, config=config)
     with PatchReader(slide, grid, regions, config=config.patches) as reader:
         for start in range(0, len(grid), PATCHES_AT_ONCE):
             pixels = reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(grid))))
+            if stains is not None:
+                pixels = stains.apply(slide.slide_id, pixels)
             yield frozen.encode(pixels)
 
 

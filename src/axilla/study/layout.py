@@ -26,6 +26,10 @@ class Layout:
         """Patches of a slide."""
         return self.out / "patches" / f"{slide_id}.parquet"
 
+    def stain(self, slide_id: str) -> Path:
+        """A slide's own stain, or why it cannot be estimated."""
+        return self.out / "stain" / f"{slide_id}.json"
+
     def features(self, encoder: str, slide_id: str) -> Path:
         """Features of a slide."""
         return self.out / "features" / encoder / f"{slide_id}.h5"

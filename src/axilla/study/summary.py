@@ -88,6 +88,14 @@ def method_sentences(config: StudyConfig) -> tuple[str, ...]:
             f"pooled by {config.aggregator.kind}; a patient's score is the mean over the "
             "patient's bags, computed in evaluation mode."
         )
+        if config.stain is not None:
+            target = {
+                "published": "a published constant", "training": "the mean of training slides",
+            }.get(config.stain.target, "a reference image")  # fmt: skip
+            found.append(
+                f"The stain of every slide was normalised by the method of "
+                f"{config.stain.method.capitalize()}, from the slide's own patches to {target}."
+            )
         found.append(
             f"Training: Adam, learning rate {config.training.lr:g}, weight decay "
             f"{config.training.weight_decay:g}, {config.training.epochs} epochs, seed "
@@ -173,6 +181,12 @@ def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str
         found.append(
             "The threshold was chosen on each cohort itself (the paper's way): sensitivity, "
             "specificity, accuracy and predictive values are optimistic."
+        )
+    if fitting.stains is not None and fitting.stains.kept:
+        kept = fitting.stains.kept
+        found.append(
+            f"The stain of {len(kept)} slide{'s' if len(kept) != 1 else ''} could not be "
+            f"estimated, so that the colours are those of the file: {', '.join(kept)}."
         )
     excluded = [e for e in fitting.cohort.excluded if e.step != "endpoint"]
     if excluded:

@@ -15,7 +15,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter
 from axilla.core.slide_files import files_of
-from axilla.core.types import Cohort, PatchGrid, Region, Slide
+from axilla.core.types import Cohort, PatchGrid, Patient, Region, Slide
 from axilla.study.checking import CheckMemory
 from axilla.study.inputs import drop_patients
 from axilla.study.layout import Layout
@@ -41,10 +41,10 @@ class Tiles:
 
 
 READING = 2
-"""Counts up whenever the same annotation comes to be read otherwise."""
+"""Counts up whenever the same annotation or tissue comes to be found otherwise."""
 
 
-class _StoredGrids(Mapping[str, PatchGrid]):
+class StoredGrids(Mapping[str, PatchGrid]):
     """The grids as `tile` wrote them; none is held."""
 
     def __init__(self, slide_ids: list[str], layout: Layout) -> None:
@@ -76,7 +76,8 @@ def tile_key(slide: Slide, *, config: StudyConfig) -> str:
         # Only where said, so that grids cut before there was such a key keep theirs.
         *([slide.table_mpp, slide.study_mpp]
           if (slide.table_mpp, slide.study_mpp) != (None, None) else ()),
-        *([] if slide.annotation is None else [READING, config.kept_classes]),
+        *([] if slide.annotation is None and config.regions == "whole"
+          else [READING, config.kept_classes]),
     )  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def tile_slides(
     cut = [slide.slide_id for slide in slides if slide.patient_id not in failed]
     counts = {
         slide: (len(grid), grid.dropped, grid.repaired)
-        for slide, grid in _StoredGrids(cut, layout).items()
+        for slide, grid in StoredGrids(cut, layout).items()
     }
     problems.extend(_without_patches(cohort, counts, failed))
     cohort = drop_patients(cohort, problems, step="tile", exclude_failed=exclude_failed)
@@ -137,7 +138,7 @@ def tile_slides(
         + (f", outlines repaired: {repaired:,}" if repaired else "")
         + (f", {len(todo):,} slides cut now" if todo else ", done before"),
     )
-    return Tiles(cohort=cohort, grids=_StoredGrids(kept, layout), keys={s: keys[s] for s in kept})
+    return Tiles(cohort=cohort, grids=StoredGrids(kept, layout), keys={s: keys[s] for s in kept})
 
 
 def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:
@@ -184,6 +185,9 @@ def _without_patches(
             continue
         if not any(counts[slide.slide_id][0] for slide in patient.slides):
             dropped = sum(counts[slide.slide_id][1] for slide in patient.slides)
+            if dropped == 0:
+                yield _without_tissue(patient)
+                continue
             yield Problem(
                 cause=f"no patch is left: all {dropped} are too white.",
                 remedy="Check the annotation, lower patches.size or raise patches.max_blank, or "
@@ -191,3 +195,17 @@ def _without_patches(
                 patient=patient.patient_id,
                 fatal=False,
             )
+
+
+def _without_tissue(patient: Patient) -> Problem:
+    """Nothing was there to be cut: the search for tissue found none on any slide."""
+    names = ", ".join(slide.slide_id for slide in patient.slides)
+    return Problem(
+        cause=f"no tissue was found on slide {names}: it shows glass, dust or ink alone, or the "
+        "stain is too faint to be told from glass.",
+        remedy="Look at the slide; where there is tissue, outline it in an annotation or set "
+        "regions: whole; or run with --exclude-failed.",
+        patient=patient.patient_id,
+        file=patient.slides[0].images[0],
+        fatal=False,
+    )
