@@ -118,6 +118,8 @@ class Bags(_Strict):
     """Draw the training bags anew each epoch."""
     per_epoch: Annotated[int, Field(ge=1)] | None = None
     """At most so many bags of a patient in an epoch of training; null uses all."""
+    file: Path | None = None
+    """Exact bags by patch name, used as they are; `size` is not read then."""
 
 
 class Encoder(_Strict):
@@ -243,7 +245,7 @@ class StudyConfig(_Strict):
     cohort: Path
     slides: Path | None = None
     annotations: Path | None = None
-    regions: Literal["auto", "annotation", "tissue", "whole"] = "auto"
+    regions: Literal["auto", "annotation", "tissue", "whole", "patches"] = "auto"
     endpoint: Endpoint
     split: Split = RandomSplit()
     patches: Patches = Patches()
@@ -282,6 +284,12 @@ class StudyConfig(_Strict):
             raise ValueError(
                 "slides: missing, but methods name dl-cnb; give the folder of slides, or set "
                 "methods: [clinical]"
+            )
+        if self.bags.file is not None and self.bags.redraw:
+            raise ValueError("bags: a file gives the bags, so they cannot be redrawn; take one out")
+        if self.regions == "patches" and self.patches.mpp is not None:
+            raise ValueError(
+                "patches.mpp: ready patches are used as they are; take mpp out, or cut the slides"
             )
         if len(set(self.methods)) != len(self.methods):
             raise ValueError("methods: a method is named twice")
@@ -342,6 +350,8 @@ def load_config(path: Path) -> StudyConfig:
     for key in ("cohort", "slides", "annotations", "out"):
         if isinstance(raw.get(key), str):
             raw[key] = _expand(raw[key], path)
+    if isinstance(raw.get("bags"), dict) and isinstance(raw["bags"].get("file"), str):
+        raw["bags"] = {**raw["bags"], "file": _expand(raw["bags"]["file"], path)}
     weights = raw["encoder"].get("weights") if isinstance(raw.get("encoder"), dict) else None
     if isinstance(weights, str) and weights not in {"imagenet", "none"}:
         raw["encoder"] = {**raw["encoder"], "weights": str(_expand(weights, path))}

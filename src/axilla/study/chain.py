@@ -20,11 +20,12 @@ from axilla.mil.training import flush_denormals
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
-from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
+from axilla.study.given import BagIndices, find_given
+from axilla.study.inputs import CheckResult, check_inputs, slides_of, usable_cohort
 from axilla.study.instances import embed_slides, slide_arrays
 from axilla.study.layout import Layout, write_if_new
 from axilla.study.reporting import write_report
-from axilla.study.tiling import Tiles, is_cut, tile_slides
+from axilla.study.tiling import Tiles, is_cut, keep_patients, tile_slides
 
 Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
 STEPS: tuple[Step, ...] = (
@@ -92,8 +93,11 @@ def run(
     )
     tiles: Tiles | None = None
     slide_keys: dict[str, str] = {}
+    bags: BagIndices | None = None
     if config.uses_slides:
         tiles = tile_slides(cohort, config=config, exclude_failed=exclude_failed, reporter=reporter)
+        bags, problems = find_given(slides_of(tiles.cohort.patients), tiles.grids, config=config)
+        tiles = keep_patients(tiles, problems, step="bags", exclude_failed=exclude_failed)
         cohort = tiles.cohort
         if wanted("embed"):
             slide_keys = embed_slides(tiles, config=config, reporter=reporter)
@@ -108,6 +112,7 @@ def run(
         partitions=partitions,
         slides=None if tiles is None else slide_arrays(tiles, config=config),
         slide_keys=slide_keys,
+        bags=bags,
     )
     model_keys = train_all(fitting, reporter=reporter)
     if not wanted("predict"):

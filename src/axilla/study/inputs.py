@@ -12,7 +12,9 @@ from axilla.core.progress import Reporter
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Patient, Region, Slide
 from axilla.mil.clinical import fit_preprocessor
+from axilla.study.given import check_given
 from axilla.wsi.annotations import check_regions
+from axilla.wsi.ready import check_ready, ready_patches
 from axilla.wsi.regions import find_regions
 from axilla.wsi.slides import open_slide
 
@@ -53,6 +55,7 @@ def check_inputs(
             for slide in patient.slides:
                 if known is None or not known(slide):
                     problems.extend(_check_slide(slide, config))
+        problems.extend(_check_bags(without(cohort, _dropped(problems, cohort)), config))
     cohort = without(cohort, _dropped(problems, cohort))
     if not any(problem.fatal for problem in problems):
         found = _check_split(cohort, config)
@@ -127,6 +130,8 @@ def _dropped(problems: list[Problem], cohort: Cohort) -> dict[str, tuple[str, st
 
 
 def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
+    if config.regions == "patches":
+        return _check_ready_slide(slide, config)
     problems: list[Problem] = []
     regions: tuple[Region, ...] = ()
     try:
@@ -148,6 +153,21 @@ def _check_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
         )
     # A search for tissue opens the image as well, and then both say the same.
     return list(dict.fromkeys(problems))
+
+
+def _check_ready_slide(slide: Slide, config: StudyConfig) -> list[Problem]:
+    try:
+        ready_patches(slide)
+        return list(check_ready(slide, config=config.patches))
+    except AxillaError as error:
+        return [excludable(error, slide)]
+
+
+def _check_bags(cohort: Cohort, config: StudyConfig) -> list[Problem]:
+    try:
+        return check_given(slides_of(cohort.patients), config=config)
+    except AxillaError as error:
+        return [error.problem]
 
 
 def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:

@@ -79,16 +79,38 @@ def tile_slides(
         if slide.patient_id not in failed
     }
     problems.extend(_without_patches(cohort, grids, failed))
-    cohort = drop_patients(cohort, problems, step="tile", exclude_failed=exclude_failed)
-    kept = {slide.slide_id for slide in slides_of(cohort.patients)}
-    grids = {slide: grid for slide, grid in grids.items() if slide in kept}
-    patches = sum(len(grid) for grid in grids.values())
+    tiles = keep_patients(
+        Tiles(cohort=cohort, grids=grids, keys=keys),
+        problems,
+        step="tile",
+        exclude_failed=exclude_failed,
+    )
+    patches = sum(len(grid) for grid in tiles.grids.values())
     reporter.done(
         "tile",
-        f"{patches:,} patches of {len(grids):,} slides"
+        f"{patches:,} patches of {len(tiles.grids):,} slides"
         + (f", {len(todo):,} slides cut now" if todo else ", done before"),
     )
-    return Tiles(cohort=cohort, grids=grids, keys={s: keys[s] for s in grids})
+    return tiles
+
+
+def keep_patients(
+    tiles: Tiles, problems: list[Problem], *, step: str, exclude_failed: bool
+) -> Tiles:
+    """The patients, and the slides, that no problem takes out.
+
+    Raises
+    ------
+    InputProblems
+        There are problems and the user did not ask to go on without these patients.
+    """
+    cohort = drop_patients(tiles.cohort, problems, step=step, exclude_failed=exclude_failed)
+    kept = {slide.slide_id for slide in slides_of(cohort.patients)}
+    return Tiles(
+        cohort=cohort,
+        grids={slide: grid for slide, grid in tiles.grids.items() if slide in kept},
+        keys={slide: key for slide, key in tiles.keys.items() if slide in kept},
+    )
 
 
 def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import shapely
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely import MultiPolygon, Polygon
+
+    from axilla.core.config import Patches
 
 
 def polygon_edges(polygon: Polygon | MultiPolygon) -> NDArray[np.float64]:
@@ -63,3 +66,9 @@ def inside_mask(
     column = np.clip(np.ceil((crossing - x) / step - 0.5), 0, width).astype(np.int64)
     np.bitwise_xor.at(toggles, (row, column), np.uint8(1))
     return np.bitwise_xor.accumulate(toggles[:, :width], axis=1)
+
+
+def white_mask(pixels: NDArray[np.uint8], *, config: Patches) -> NDArray[np.uint8]:
+    """1 where red, green and blue are all at least the white level: uint8 [h, w]."""
+    low = (config.white_level,) * 3
+    return np.asarray(cv2.inRange(pixels, low, (255, 255, 255)), dtype=np.uint8) // 255

@@ -12,7 +12,8 @@ import numpy as np
 from axilla.core.errors import AnnotationError, SlideError
 from axilla.core.types import PatchGrid, SlidePixels
 from axilla.wsi.annotations import check_regions
-from axilla.wsi.masks import inside_mask, polygon_edges
+from axilla.wsi.masks import inside_mask, polygon_edges, white_mask
+from axilla.wsi.ready import ReadyWindow
 from axilla.wsi.slides import open_slide
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def cut_patches(
     A region's grid starts at the top left of its bounding box (whole pixels) and goes on in steps
     of a patch; the last column and row are padded with white, or moved inwards (`edge: shift`).
     Pixels whose centre is outside the polygon are white; a patch whose share of white pixels is
-    `max_blank` or more is dropped and counted (paper, section 2.2).
+    `max_blank` or more is dropped and counted (paper, section 2.2). Ready patches are all kept.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def cut_patches(
     with _Images(slide, config=config, open_image=open_image, max_open=1) as images:
         for region in regions:
             for x, y, share in images.window(region).judge():
-                if share < config.max_blank:
+                if share < config.max_blank or region.files is not None:
                     kept.append((region.index, x, y, share))
                 else:
                     dropped += 1
@@ -209,7 +210,11 @@ class _Images:
         self._scale = self._scale or scale
         return reader
 
-    def window(self, region: Region) -> _Window:
+    def window(self, region: Region) -> _Window | ReadyWindow:
+        if region.files is not None:
+            return ReadyWindow(
+                region, slide=self._slide, config=self._config, open_image=self._open_image
+            )
         reader = self.reader(region.image)
         if region.index not in self._edges and region.polygon is not None:
             for problem in check_regions(
@@ -280,7 +285,7 @@ class _Window:
             # A resized strip is not the resized patches side by side: each is read as it will be.
             for y in ys:
                 for x in xs:
-                    yield x, y, float(self._white(self.patch(x, y)).mean())
+                    yield x, y, float(white_mask(self.patch(x, y), config=self._config).mean())
             return
         size = self._side
         columns = max(1, _STRIP_PX // size**2)
@@ -291,7 +296,7 @@ class _Window:
     def _judge_strip(self, xs: list[int], y: int) -> Iterator[tuple[int, int, float]]:
         size, left = self._side, xs[0]
         width = xs[-1] + size - left
-        white = self._white(self._reader.read(left, y, width, size))
+        white = white_mask(self._reader.read(left, y, width, size), config=self._config)
         if self._edges is not None:
             inside = inside_mask(self._edges, x=left, y=y, width=width, height=size)
             white = white | (1 - inside)
@@ -311,11 +316,6 @@ class _Window:
         right, bottom = (int(np.ceil(value)) for value in box[2:])
         edge = self._config.edge
         return _starts(left, right, self._side, edge), _starts(top, bottom, self._side, edge)
-
-    def _white(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """1 where red, green and blue are all at least the white level: uint8 [h, w]."""
-        low = (self._config.white_level,) * 3
-        return np.asarray(cv2.inRange(pixels, low, (255, 255, 255)), dtype=np.uint8) // 255
 
 
 def _starts(low: int, high: int, step: int, edge: str) -> list[int]:
