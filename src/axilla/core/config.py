@@ -103,7 +103,10 @@ class Patches(_Strict):
     max_blank: Annotated[float, Field(gt=0, le=1)] = 0.3
     """A patch whose share of white pixels is this or more is dropped."""
     white_level: Annotated[int, Field(ge=1, le=255)] = 255
-    """A pixel is white when red, green and blue are all at least this."""
+    """What counts as white: red, green and blue of at least this."""
+    white_by: Literal["pixel", "channel"] = "pixel"
+    """pixel: a pixel is white when all three are. channel: each of the three counts a third, as in
+    the original code, which drops a few patches more."""
     mpp: Annotated[float, Field(gt=0)] | None = None
     """Target µm per pixel; null cuts at native resolution."""
     edge: Literal["pad", "shift"] = "pad"

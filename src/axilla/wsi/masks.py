@@ -68,7 +68,16 @@ def inside_mask(
     return np.bitwise_xor.accumulate(toggles[:, :width], axis=1)
 
 
-def white_mask(pixels: NDArray[np.uint8], *, config: Patches) -> NDArray[np.uint8]:
-    """1 where red, green and blue are all at least the white level: uint8 [h, w]."""
+def white_thirds(pixels: NDArray[np.uint8], *, config: Patches) -> NDArray[np.uint8]:
+    """How white each pixel counts, in thirds: uint8 [h, w] of 0 to 3 (`patches.white_by`)."""
+    if config.white_by == "channel":
+        white = (pixels >= config.white_level).view(np.uint8)
+        return np.asarray(white[..., 0] + white[..., 1] + white[..., 2], dtype=np.uint8)
     low = (config.white_level,) * 3
-    return np.asarray(cv2.inRange(pixels, low, (255, 255, 255)), dtype=np.uint8) // 255
+    # 255 & 3: inRange marks what is white with 255.
+    return np.bitwise_and(cv2.inRange(pixels, low, (255, 255, 255)), np.uint8(3), dtype=np.uint8)
+
+
+def white_share(pixels: NDArray[np.uint8], *, config: Patches) -> float:
+    """Share of white of a patch, 0 to 1."""
+    return float(white_thirds(pixels, config=config).sum(dtype=np.int64)) / pixels.size

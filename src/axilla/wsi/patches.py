@@ -12,7 +12,7 @@ import numpy as np
 from axilla.core.errors import AnnotationError, SlideError
 from axilla.core.types import PatchGrid, SlidePixels
 from axilla.wsi.annotations import check_regions
-from axilla.wsi.masks import inside_mask, polygon_edges, white_mask
+from axilla.wsi.masks import inside_mask, polygon_edges, white_share, white_thirds
 from axilla.wsi.ready import ReadyWindow
 from axilla.wsi.slides import open_slide
 
@@ -285,7 +285,7 @@ class _Window:
             # A resized strip is not the resized patches side by side: each is read as it will be.
             for y in ys:
                 for x in xs:
-                    yield x, y, float(white_mask(self.patch(x, y), config=self._config).mean())
+                    yield x, y, white_share(self.patch(x, y), config=self._config)
             return
         size = self._side
         columns = max(1, _STRIP_PX // size**2)
@@ -296,14 +296,14 @@ class _Window:
     def _judge_strip(self, xs: list[int], y: int) -> Iterator[tuple[int, int, float]]:
         size, left = self._side, xs[0]
         width = xs[-1] + size - left
-        white = white_mask(self._reader.read(left, y, width, size), config=self._config)
+        white = white_thirds(self._reader.read(left, y, width, size), config=self._config)
         if self._edges is not None:
             inside = inside_mask(self._edges, x=left, y=y, width=width, height=size)
-            white = white | (1 - inside)
+            white = white | (3 - 3 * inside)
         whites = cv2.reduce(white, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
         before = np.concatenate([[0], np.cumsum(np.asarray(whites).ravel(), dtype=np.int64)])
         for x in xs:
-            yield x, y, float(before[x - left + size] - before[x - left]) / size**2
+            yield x, y, float(before[x - left + size] - before[x - left]) / (3 * size**2)
 
     def _grid(self) -> tuple[list[int], list[int]]:
         """Left edges of the columns and top edges of the rows, in level-0 pixels."""

@@ -10,7 +10,7 @@ import numpy as np
 from axilla.core.errors import Problem, SlideError
 from axilla.core.patch_names import PatchName, parse_patch_name
 from axilla.core.types import Region
-from axilla.wsi.masks import white_mask
+from axilla.wsi.masks import white_share
 from axilla.wsi.slides import open_slide, slide_size
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class ReadyWindow:
     def judge(self) -> Iterator[tuple[int, int, float]]:
         """(x, y, share of white pixels) of every patch file."""
         for x, y in self._files:
-            yield x, y, float(white_mask(self.patch(x, y), config=self._config).mean())
+            yield x, y, white_share(self.patch(x, y), config=self._config)
 
 
 def region_overview(
