@@ -105,8 +105,7 @@ class Patches(_Strict):
     white_level: Annotated[int, Field(ge=1, le=255)] = 255
     """What counts as white: red, green and blue of at least this."""
     white_by: Literal["pixel", "channel"] = "pixel"
-    """pixel: a pixel is white when all three are. channel: each of the three counts a third, as in
-    the original code, which drops a few patches more."""
+    """pixel: white where all three are. channel: each counts a third, as in the original code."""
     mpp: Annotated[float, Field(gt=0)] | None = None
     """Target µm per pixel; null cuts at native resolution."""
     edge: Literal["pad", "shift"] = "pad"
