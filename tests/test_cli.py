@@ -124,8 +124,8 @@ def test_schema_is_valid_and_whole(axilla: Axilla) -> None:
     assert schema["required"] == ["cohort", "endpoint"]
     assert schema["additionalProperties"] is False
     for key, model in (
-        ("Patches", "size max_blank white_level mpp edge"),
-        ("Bags", "size redraw per_epoch"),
+        ("Patches", "size max_blank white_level white_by mpp edge"),
+        ("Bags", "size redraw per_epoch file"),
         ("Encoder", "name weights trainable input_px"),
         ("Clinical", "numeric categorical missing"),
         ("FoldSplit", "folds repeats group validation seed"),

@@ -40,14 +40,28 @@ BUSY = 75
 
 
 @app.command()
-def check(study: StudyFile) -> None:
+def check(
+    study: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="study.yaml...",
+            help="The study file; of several, also whether their splits contradict each other.",
+        ),
+    ],
+) -> None:
     """List every problem of the inputs, before any computing."""
     from axilla.core.config import load_config
 
-    config = load_config(study)  # before the heavy imports: its mistakes are told at once
+    # Before the heavy imports: its mistakes are told at once.
+    configs = [load_config(path) for path in study]
     from axilla.study.chain import check as check_study
+    from axilla.study.mix import check_mix
 
-    problems = check_study(config, reporter=ConsoleReporter())
+    problems = tuple(
+        problem for config in configs for problem in check_study(config, reporter=ConsoleReporter())
+    )
+    if not problems:
+        problems = check_mix(configs)
     if problems:
         print_problems(problems)
         raise typer.Exit(INPUT_ERROR)
@@ -199,6 +213,46 @@ def import_ucsb(
     from axilla.cohorts.ucsb import write_ucsb_table
 
     say(f"{write_ucsb_table(images, table)} images in {table}")
+
+
+@app.command("import-bcnb")
+def import_bcnb(
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            help="BCNB as published (WSIs, patient-clinical-data.xlsx), or the authors' patches "
+            "with their bag files."
+        ),
+    ],
+    task: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=4,
+            help="0: N0 / N(+); 1: N+(1-2) / N+(>2); 2: all three; 3: N0 / N+(1-2); "
+            "4: N0 / N+(>2).",
+        ),
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the study; bcnb-task<k> unless given.")
+    ] = None,
+    tables_only: Annotated[
+        bool,
+        typer.Option("--tables-only", help="Write tables, split and bags; look for no images."),
+    ] = False,
+) -> None:
+    """Make a study of BCNB, the paper's cohort."""
+    from axilla.study.importing import import_bcnb as import_now
+
+    result = import_now(
+        directory, out=out or Path(f"bcnb-task{task}"), task=task, tables_only=tables_only
+    )
+    patients = ", ".join(f"{count:,} {name}" for name, count in result.patients.items())
+    if result.patches is not None:
+        patients += f"; {result.patches:,} patches in {result.bags:,} bags"
+    for note in result.notes:
+        say(f"Note: {note}")
+    say(f"{sum(result.patients.values()):,} patients ({patients}) in {result.study}")
 
 
 @app.command()

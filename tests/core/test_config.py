@@ -183,8 +183,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(refusal, keys, sente
         (
             {"regions": "tisue"},
             (
-                "`regions` is 'tisue', but may be auto, annotation, tissue or whole (did you mean "
-                "`tissue`?)."
+                "`regions` is 'tisue', but may be auto, annotation, tissue, whole or patches "
+                "(did you mean `tissue`?)."
             ),
         ),
         (
@@ -215,7 +215,7 @@ def test_a_wrong_value_is_one_readable_sentence(refusal, keys, sentence):
 
 def test_all_wrong_keys_are_told_at_once(refusal):
     assert refusal(cohrt=1, training={"lr": -1, "epoch": 3}, regions="tisue") == (
-        "`regions` is 'tisue', but may be auto, annotation, tissue or whole (did you mean "
+        "`regions` is 'tisue', but may be auto, annotation, tissue, whole or patches (did you mean "
         "`tissue`?); `training.lr` is -1, but should be greater than 0; unknown key "
         "`training.epoch` (did you mean `epochs`?); unknown key `cohrt` (did you mean `cohort`?)."
     )

@@ -113,7 +113,9 @@ class Patches(_Strict):
     max_blank: Annotated[float, Field(gt=0, le=1)] = 0.3
     """A patch whose share of white pixels is this or more is dropped."""
     white_level: Annotated[int, Field(ge=1, le=255)] = 255
-    """A pixel is white when red, green and blue are all at least this."""
+    """What counts as white: red, green and blue of at least this."""
+    white_by: Literal["pixel", "channel"] = "pixel"
+    """pixel: white where all three are. channel: each counts a third, as in the original code."""
     mpp: Annotated[float, Field(gt=0)] | None = None
     """Target µm per pixel; null cuts at native resolution."""
     edge: Literal["pad", "shift"] = "pad"
@@ -128,6 +130,8 @@ class Bags(_Strict):
     """Draw the training bags anew each epoch."""
     per_epoch: Annotated[int, Field(ge=1)] | None = None
     """At most so many bags of a patient in an epoch of training; null uses all."""
+    file: Path | None = None
+    """Exact bags by patch name, used as they are; `size` is not read then."""
 
 
 class Encoder(_Strict):
@@ -268,7 +272,7 @@ class StudyConfig(_Strict):
         | None
     ) = None
     """A folder, or {folder, keep} to take some classes of outlines only."""
-    regions: Literal["auto", "annotation", "tissue", "whole"] = "auto"
+    regions: Literal["auto", "annotation", "tissue", "whole", "patches"] = "auto"
     endpoint: Endpoint
     split: Split = RandomSplit()
     patches: Patches = Patches()
@@ -319,6 +323,12 @@ class StudyConfig(_Strict):
             raise ValueError(
                 "slides: missing, but methods name dl-cnb; give the folder of slides, or set "
                 "methods: [clinical]"
+            )
+        if self.bags.file is not None and self.bags.redraw:
+            raise ValueError("bags: a file gives the bags, so they cannot be redrawn; take one out")
+        if self.regions == "patches" and self.patches.mpp is not None:
+            raise ValueError(
+                "patches.mpp: ready patches are used as they are; take mpp out, or cut the slides"
             )
         if len(set(self.methods)) != len(self.methods):
             raise ValueError("methods: a method is named twice")
@@ -393,6 +403,8 @@ def load_config(path: Path) -> StudyConfig:
     notes = raw.get("annotations")
     if isinstance(notes, dict) and isinstance(notes.get("folder"), str):
         raw["annotations"] = {**notes, "folder": _expand(notes["folder"], path)}
+    if isinstance(raw.get("bags"), dict) and isinstance(raw["bags"].get("file"), str):
+        raw["bags"] = {**raw["bags"], "file": _expand(raw["bags"]["file"], path)}
     weights = raw["encoder"].get("weights") if isinstance(raw.get("encoder"), dict) else None
     if isinstance(weights, str) and weights not in {"imagenet", "none"}:
         raw["encoder"] = {**raw["encoder"], "weights": str(_expand(weights, path))}

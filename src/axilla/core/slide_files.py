@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axilla.core.errors import CohortError
+from axilla.core.patch_names import parse_patch_name
 from axilla.core.types import MicronsPerPixel, Slide
 
 if TYPE_CHECKING:
@@ -66,12 +67,14 @@ class SlideFinder:
             )
         self.folder = config.slides
         self.whole = config.regions == "whole"
+        self.ready = config.regions == "patches"
         self.needs_annotation = config.regions == "annotation"
         self.annotation_folder = config.annotation_folder
         self.owner: dict[str, str] = {}
         self.slide_of_file: dict[Path, tuple[str, str]] = {}
         self.by_stem: dict[str, list[Path]] = {}
         self.cut_regions: dict[str, list[tuple[int, Path]]] = {}
+        self.patches: dict[str, list[Path]] = {}
         self.max_px = config.max_slide_px
         self.study_mpp = None if config.slide_mpp is None else MicronsPerPixel(config.slide_mpp)
         for path in sorted(config.slides.iterdir()):
@@ -79,6 +82,9 @@ class SlideFinder:
             if series is not None:
                 self.by_stem.setdefault(path.name, []).append(series)
             elif path.suffix.lower() in IMAGE_SUFFIXES:
+                name = parse_patch_name(path.stem) if self.ready else None
+                if name is not None:
+                    self.patches.setdefault(name.slide_id, []).append(path)
                 self.by_stem.setdefault(path.stem, []).append(path)
                 match = re.fullmatch(r"(.+)_(\d+)", path.stem)
                 if match:
@@ -99,7 +105,10 @@ class SlideFinder:
                 "Give each slide to one patient.",
             )
             return None
-        images = self._named(named, problem) if named else self._images(slide_id, problem)
+        if self.ready:
+            images = self._patches(slide_id, problem)
+        else:
+            images = self._named(named, problem) if named else self._images(slide_id, problem)
         if not images or not self._claim(images, patient_id, slide_id, problem):
             return None
         annotation = self._annotation(slide_id, problem)
@@ -187,6 +196,21 @@ class SlideFinder:
                 file=self.folder,
             )
         return tuple(found)
+
+    def _patches(self, slide_id: str, problem: Callable[..., None]) -> tuple[Path, ...]:
+        """Ready patches of a slide: in a folder of its own, as BCNB keeps them, or among others."""
+        folder = self.folder / slide_id
+        inside = sorted(folder.iterdir()) if folder.is_dir() else []
+        images = [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
+        images += self.patches.get(slide_id, [])
+        if not images:
+            problem(
+                f"there are no patches of slide {slide_id}.",
+                f"Add the folder {slide_id} with {slide_id}_<region>_<x>_<y>.jpg, or run with "
+                "--exclude-failed.",
+                file=self.folder,
+            )
+        return tuple(images)
 
     def _annotation(self, slide_id: str, problem: Callable[..., None]) -> Path | None:
         if self.annotation_folder is None:

@@ -54,7 +54,7 @@ class Slide:
     slide_id: str
     patient_id: str
     images: tuple[Path, ...]
-    """One whole-slide image, or the cut region images in the order of their number."""
+    """One whole-slide image, the cut region images in the order of their number, or patches."""
     annotation: Path | None = None
     table_mpp: MicronsPerPixel | None = None
     """µm per level-0 pixel as the cohort's table says (column `mpp`)."""
@@ -75,9 +75,11 @@ class Region:
     index: int
     image: Path
     polygon: Polygon | MultiPolygon | None
-    source: Literal["annotation", "tissue", "whole"]
+    source: Literal["annotation", "tissue", "whole", "patches"]
     repaired: bool = False
     """Its outline, or one cut out of it, crossed itself, and `polygon` is our reading of it."""
+    files: Mapping[tuple[int, int], Path] | None = None
+    """Ready patches by their (x, y), where patches come as files; `image` is the first of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,6 +25,14 @@ class PatientInstances:
     slides: tuple[str, ...]
     clinical: NDArray[np.float64] | None
     """[C], None for DL-CNB."""
+    bags: Mapping[str, Sequence[NDArray[np.int64]]] | None = None
+    """Given bags by slide id, indices of instances; None where bags are drawn."""
+
+    def bags_of(
+        self, slide_id: str, instances: int, *, draw: BagDrawer, rng: np.random.Generator
+    ) -> Sequence[NDArray[np.int64]]:
+        """The bags given of a slide, else bags drawn."""
+        return draw(instances, rng) if self.bags is None else self.bags[slide_id]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +98,7 @@ def draw_bags_of(
         [
             BagOfSlide(patient=patient, slide_id=slide, indices=indices, weight=1.0)
             for slide in patient.slides
-            for indices in draw(len(slides[slide]), rng)
+            for indices in patient.bags_of(slide, len(slides[slide]), draw=draw, rng=rng)
         ]
         for patient in patients
     ]

@@ -101,24 +101,28 @@ def patch_attention(
     Parameters
     ----------
     cover
-        Draws bags in which every patch of the slide occurs at least once.
+        Draws bags in which every patch of the slide occurs at least once. Not asked where the
+        patient's bags are given.
 
     Returns
     -------
     ndarray
-        float64 [n]; 1 is what every patch would have if all weighed the same.
+        float64 [n]; 1 is what every patch would have if all weighed the same, NaN where a patch is
+        in none of the given bags.
     """
     rng = np.random.default_rng(seed)
     total = len(slides[slide_id])
     sums, counts = np.zeros(total), np.zeros(total)
     bags = [
         BagOfSlide(patient=patient, slide_id=slide_id, indices=indices, weight=1.0)
-        for _ in range(draws)
-        for indices in cover(total, rng)
+        for _ in range(draws if patient.bags is None else 1)
+        for indices in patient.bags_of(slide_id, total, draw=cover, rng=rng)
     ]
     for bag, (_, attention) in zip(
         bags, score_bags(model, bags, slides=slides, device=device), strict=True
     ):
         sums[bag.indices] += attention * len(bag.indices)
         counts[bag.indices] += 1
-    return np.asarray(sums / counts)
+    mean = np.full(total, np.nan)
+    np.divide(sums, counts, out=mean, where=counts > 0)
+    return mean

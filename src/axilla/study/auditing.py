@@ -32,6 +32,7 @@ from axilla.study.layout import Layout, write_if_new
 from axilla.study.slide_checks import slides_of
 from axilla.study.tiling import check_memory, is_cut, regions_of, tile_key, tile_slides
 from axilla.wsi.patches import grid_origins
+from axilla.wsi.ready import region_overview
 from axilla.wsi.regions import outline_rings
 from axilla.wsi.slides import open_slide
 
@@ -152,9 +153,24 @@ def _read(slide: Slide, *, config: StudyConfig) -> tuple[View, ...] | Problem:
     try:
         regions = regions_of(slide, config=config)
         grid = _grid(slide, config)
+        if config.regions == "patches":
+            return tuple(_view_of_files(slide, region, grid) for region in regions)
         return tuple(_view(slide, image, regions, grid, config=config) for image in slide.images)
     except AxillaError as error:
         return error.problem
+
+
+def _view_of_files(slide: Slide, region: Region, grid: PatchGrid | None) -> View:
+    """A region of ready patches: nothing was cut, so nothing was dropped."""
+    thumbnail, level0_per_px = region_overview(region, slide=slide, max_side=PICTURE_PX)
+    none = np.empty((0, 2), np.int32)
+    return View(
+        thumbnail=thumbnail,
+        scale=1 / level0_per_px,
+        regions=(region,),
+        kept=none if grid is None else grid.xy[grid.region == region.index],
+        dropped=none,
+    )
 
 
 def _view(
@@ -167,7 +183,9 @@ def _view(
 ) -> View:
     here = tuple(region for region in regions if region.image == image)
     columns = math.ceil(math.sqrt(len(slide.images)))
-    with open_slide(image, slide_id=slide.slide_id, patient_id=slide.patient_id) as reader:
+    with open_slide(
+        image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
+    ) as reader:
         thumbnail, level0_per_px = reader.thumbnail(PICTURE_PX // columns)
         size = reader.size
     kept: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)]

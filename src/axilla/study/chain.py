@@ -18,13 +18,15 @@ from axilla.mil.training import denormals_flushed
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
+from axilla.study.given import BagIndices, find_given
 from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
 from axilla.study.instances import embed_slides, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
 from axilla.study.reporting import write_report
+from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains, estimate_stains, fit_stains
-from axilla.study.tiling import Tiles, check_memory, tile_slides
+from axilla.study.tiling import Tiles, check_memory, keep_patients, tile_slides
 
 Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
 STEPS: tuple[Step, ...] = (
@@ -104,8 +106,13 @@ def _run(
     tiles: Tiles | None = None
     slide_keys: dict[str, str] = {}
     stains: Stains | None = None
+    bags: BagIndices | None = None
     if config.uses_slides:
         tiles = tile_slides(cohort, config=config, exclude_failed=exclude_failed, reporter=reporter)
+        bags, problems = find_given(slides_of(tiles.cohort.patients), tiles.grids, config=config)
+        tiles = keep_patients(
+            tiles, problems, step="bags", config=config, exclude_failed=exclude_failed
+        )
         if wanted("embed"):
             tiles, sources = estimate_stains(
                 tiles, config=config, exclude_failed=exclude_failed, reporter=reporter
@@ -126,6 +133,7 @@ def _run(
         slides=None if tiles is None else slide_arrays(tiles, config=config, stains=stains),
         slide_keys=slide_keys,
         stains=stains,
+        bags=bags,
     )
     model_keys = train_all(fitting, reporter=reporter)
     if not wanted("predict"):

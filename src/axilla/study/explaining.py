@@ -21,7 +21,7 @@ from axilla.study.fitting import Fitting, load_bundle
 from axilla.study.instances import covering_drawer, instances_of, read_patches
 from axilla.study.layout import Layout
 from axilla.study.tiling import Tiles, regions_of
-from axilla.wsi.regions import outline_rings
+from axilla.wsi.ready import region_overview
 from axilla.wsi.slides import open_slide
 
 THUMBNAIL_PX = 1200
@@ -91,7 +91,7 @@ def _explain_slide(
     config = fitting.config
     attention = patch_attention(
         bundle.network,
-        instances_of((patient,), preprocessor=bundle.preprocessor)[0],
+        instances_of((patient,), preprocessor=bundle.preprocessor, bags=fitting.bags)[0],
         slide.slide_id,
         slides=fitting.slides,
         cover=covering_drawer(config.bags),
@@ -123,15 +123,13 @@ def _heatmap(
 ) -> Figure:
     """One panel an image of the slide; colours span the slide's own range."""
     grid = tiles.grids[slide.slide_id]
-    figure = Figure(figsize=(7.2 * len(slide.images), 5.6), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(slide.images)))
-    for axes, image in zip(panels, slide.images, strict=True):
-        own = {region.index for region in regions if region.image == image}
-        here = np.isin(grid.region, list(own))
-        with open_slide(
-            image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
-        ) as reader:
-            thumbnail, level0_per_px = reader.thumbnail(THUMBNAIL_PX)
+    pictures = _pictures(slide, regions)
+    figure = Figure(figsize=(7.2 * len(pictures), 5.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(pictures)))
+    # A patch in none of the given bags has no attention: its tissue is shown bare.
+    seen = np.isfinite(attention)
+    for axes, (own, thumbnail, level0_per_px) in zip(panels, pictures, strict=True):
+        here = np.isin(grid.region, [region.index for region in own]) & seen
         draw_heatmap(
             axes,
             thumbnail,
@@ -139,20 +137,34 @@ def _heatmap(
             size_level0=grid.size_level0,
             values=attention[here],
             scale=1 / level0_per_px,
-            outlines=[
-                ring
-                for region in regions
-                if region.image == image
-                for ring in outline_rings(region)
-            ],
-            limits=(float(attention.min()), float(attention.max())),
+            outlines=[ring for region in own for ring in outline_rings(region)],
+            limits=(float(attention[seen].min()), float(attention[seen].max())),
             label="Attention (1 = as if all patches weighed the same)",
         )
     return figure
 
 
+def _pictures(
+    slide: Slide, regions: tuple[Region, ...]
+) -> list[tuple[list[Region], NDArray[np.uint8], float]]:
+    """Regions, thumbnail and level-0 pixels a thumbnail's pixel: an image, or a region of files."""
+    if any(region.files is not None for region in regions):
+        return [
+            ([region], *region_overview(region, slide=slide, max_side=THUMBNAIL_PX))
+            for region in regions
+        ]
+    pictures = []
+    for image in slide.images:
+        with open_slide(
+            image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
+        ) as reader:
+            own = [region for region in regions if region.image == image]
+            pictures.append((own, *reader.thumbnail(THUMBNAIL_PX)))
+    return pictures
+
+
 def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figure:
-    order = np.argsort(-attention, kind="stable")
+    order = np.argsort(-attention, kind="stable")[: np.isfinite(attention).sum()]
     # A slide with few patches shows each once: the rows share none.
     count = min(GALLERY, max(1, len(order) // 2))
     rows = [order[:count], order[::-1][:count]] if len(order) > 1 else [order]

@@ -24,6 +24,7 @@ from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
 from axilla.mil.model import DLCNB
 from axilla.mil.prediction import predict_patients
 from axilla.mil.training import History, TrainingData, train
+from axilla.study.given import BagIndices, bags_record
 from axilla.study.instances import SlideArrays, bag_drawer, instances_of
 from axilla.study.layout import Layout
 from axilla.study.staining import Stains
@@ -39,6 +40,8 @@ class Fitting:
     slides: SlideArrays | None
     slide_keys: Mapping[str, str]
     stains: Stains | None = None
+    bags: BagIndices | None = None
+    """Bags that a file gives; None where they are drawn."""
 
     def patients(self, partition: Partition, cohort: CohortName) -> tuple[Patient, ...]:
         """Patients of one cohort of a partition."""
@@ -71,6 +74,7 @@ class Fitting:
         ]
         settings = {n: v for n, v in config.model_dump(mode="json").items() if n in used}
         settings["encoder"] = _encoder_record(config)
+        settings["bags"] = bags_record(config)
         if method == "clinical":
             settings = {n: settings[n] for n in ("endpoint", "clinical")}
         elif method == "dl-cnb":
@@ -218,7 +222,7 @@ def _train_network(
     config = fitting.config
     if fitting.slides is None:
         raise ValueError("an image method needs slides")
-    make_instances = functools.partial(instances_of, preprocessor=preprocessor)
+    make_instances = functools.partial(instances_of, preprocessor=preprocessor, bags=fitting.bags)
     data = TrainingData(
         train=make_instances(fitting.patients(partition, "train")),
         val=make_instances(fitting.patients(partition, "val")),
@@ -269,7 +273,7 @@ def _record(fitting: Fitting, partition: Partition, history: History | None) -> 
         "aggregator": settings["aggregator"],
         "patches": settings["patches"],
         "stain": None if fitting.stains is None else fitting.stains.record(),
-        "bags": settings["bags"],
+        "bags": bags_record(config),
         "training": settings["training"],
         "partition": {"name": partition.name, "seed": partition.seed},
         "patients": counts,
@@ -315,7 +319,7 @@ def _scores(
         raise ValueError("an image method needs its network and slides")
     scores = predict_patients(
         bundle.network,
-        instances_of(patients, preprocessor=bundle.preprocessor),
+        instances_of(patients, preprocessor=bundle.preprocessor, bags=fitting.bags),
         slides=fitting.slides,
         draw=bag_drawer(fitting.config.bags),
         seed=fitting.config.training.seed,

@@ -12,6 +12,7 @@ from axilla.core.split import make_partitions
 from axilla.core.types import Cohort
 from axilla.mil.clinical import fit_preprocessor
 from axilla.study.checking import CheckMemory, same_files, write_check
+from axilla.study.given import check_given
 from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
 from axilla.study.people import check_saved_split
 from axilla.study.slide_checks import check_slides, slides_of
@@ -71,6 +72,7 @@ def check_inputs(
         problems.extend(_check_reference(config))
         images = [image for slide in slides for image in slide.images]
         problems.extend(duplicate_slides(slides, same_files(images, memory=memory)))
+        problems.extend(_check_bags(without(cohort, _dropped(problems, cohort)), config))
     cohort = without(cohort, _dropped(problems, cohort))
     if not any(problem.fatal for problem in problems):
         unsplit = _check_split(cohort, config)
@@ -133,6 +135,13 @@ def _written(result: CheckResult, *, config: StudyConfig, memory: CheckMemory) -
     except WriteError as error:
         return replace(result, problems=(*result.problems, error.problem))
     return result
+
+
+def _check_bags(cohort: Cohort, config: StudyConfig) -> list[Problem]:
+    try:
+        return check_given(slides_of(cohort.patients), config=config)
+    except AxillaError as error:
+        return [error.problem]
 
 
 def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,9 +145,12 @@ def _extract_features(
 
 
 def instances_of(
-    patients: tuple[Patient, ...], *, preprocessor: Preprocessor | None
+    patients: tuple[Patient, ...],
+    *,
+    preprocessor: Preprocessor | None,
+    bags: Mapping[str, Sequence[NDArray[np.int64]]] | None = None,
 ) -> list[PatientInstances]:
-    """Patients as the model sees them; with clinical vectors for DL-CNB+C."""
+    """Patients as the model sees them; with clinical vectors for DL-CNB+C, with given bags."""
     vectors = None if preprocessor is None else preprocessor.transform(patients)
     return [
         PatientInstances(
@@ -155,6 +158,7 @@ def instances_of(
             label=patient.label,
             slides=tuple(slide.slide_id for slide in patient.slides),
             clinical=None if vectors is None else vectors[index],
+            bags=bags,
         )
         for index, patient in enumerate(patients)
     ]

@@ -14,6 +14,7 @@ from axilla.core.types import Patient, Region, Slide
 from axilla.study.checking import CheckMemory
 from axilla.wsi.annotation_fit import Fit, check_fit
 from axilla.wsi.annotations import check_regions
+from axilla.wsi.ready import check_ready, ready_patches
 from axilla.wsi.regions import find_regions
 from axilla.wsi.scale import patch_side_level0, slide_mpp
 from axilla.wsi.slides import open_slide
@@ -61,6 +62,8 @@ def check_slides(
 
 
 def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
+    if config.regions == "patches":
+        return _check_ready_slide(slide, config)
     problems: list[Problem] = []
     notes: list[Problem] = []
     regions: tuple[Region, ...] = ()
@@ -96,3 +99,11 @@ def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
             notes.extend(replace(p, slide=slide.slide_id, code="annotation") for p in fit.notes)
     # A search for tissue opens the image as well, and then both say the same.
     return Fit(problems=tuple(dict.fromkeys(problems)), notes=tuple(notes))
+
+
+def _check_ready_slide(slide: Slide, config: StudyConfig) -> Fit:
+    try:
+        ready_patches(slide)
+        return Fit(problems=check_ready(slide, config=config.patches))
+    except AxillaError as error:
+        return Fit(problems=(excludable(error, slide),))

@@ -25,10 +25,9 @@ from axilla.features.stain import (
     published_stain,
     stain_from_json,
 )
-from axilla.study.inputs import drop_patients
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import excludable, slides_of
-from axilla.study.tiling import StoredGrids, Tiles, regions_of
+from axilla.study.tiling import Tiles, keep_patients, regions_of
 from axilla.wsi.patches import PatchReader
 from axilla.wsi.slides import open_slide
 
@@ -103,16 +102,11 @@ def estimate_stains(
         note = f"; colours kept of {len(left)}, of patients {', '.join(left)}" if left else ""
         reporter.done("stain", f"{len(sources) - len(left):,} slides, {settings.method}{note}")
         return tiles, sources
-    cohort = drop_patients(tiles.cohort, problems, step="stain", exclude_failed=exclude_failed)
-    kept = dict.fromkeys(slide.slide_id for slide in slides_of(cohort.patients))
-    reporter.done("stain", f"{len(sources) - len(problems):,} slides, {settings.method}")
-    tiles = replace(
-        tiles,
-        cohort=cohort,
-        grids=StoredGrids(list(kept), Layout(config.out)),
-        keys={s: key for s, key in tiles.keys.items() if s in kept},
+    tiles = keep_patients(
+        tiles, problems, step="stain", config=config, exclude_failed=exclude_failed
     )
-    return tiles, {s: stain for s, stain in sources.items() if s in kept}
+    reporter.done("stain", f"{len(sources) - len(problems):,} slides, {settings.method}")
+    return tiles, {s: stain for s, stain in sources.items() if s in tiles.grids}
 
 
 def stain_of_record(record: Mapping[str, Any]) -> tuple[StainNormalisation, Stain]:

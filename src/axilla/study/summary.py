@@ -80,13 +80,22 @@ def method_sentences(config: StudyConfig) -> tuple[str, ...]:
         start = {"none": "drawn at random", "imagenet": "those of ImageNet"}.get(
             config.encoder.weights, "those of a file"
         )
+        patches = (
+            f"Ready patches of {config.patches.size} pixels were used as they are."
+            if config.regions == "patches"
+            else f"Regions ({config.regions}) were cut into patches of {config.patches.size} "
+            f"pixels without overlap; patches with {config.patches.max_blank:.0%} or more white "
+            "were dropped."
+        )
+        bags = (
+            f"Bags of {config.bags.size} patches were drawn without replacement."
+            if config.bags.file is None
+            else f"The bags are those of the file {config.bags.file.name}."
+        )
         found.append(
-            f"Regions ({config.regions}) were cut into patches of {config.patches.size} pixels "
-            f"without overlap; patches with {config.patches.max_blank:.0%} or more white were "
-            f"dropped. Bags of {config.bags.size} patches were drawn without replacement. The "
-            f"encoder is {config.encoder.name} ({way}, first weights {start}); instances are "
-            f"pooled by {config.aggregator.kind}; a patient's score is the mean over the "
-            "patient's bags, computed in evaluation mode."
+            f"{patches} {bags} The encoder is {config.encoder.name} ({way}, first weights "
+            f"{start}); instances are pooled by {config.aggregator.kind}; a patient's score is "
+            "the mean over the patient's bags, computed in evaluation mode."
         )
         if config.stain is not None:
             target = {

@@ -129,16 +129,45 @@ def tile_slides(
         for slide, grid in StoredGrids(cut, layout).items()
     }
     problems.extend(_without_patches(cohort, counts, failed))
-    cohort = drop_patients(cohort, problems, step="tile", exclude_failed=exclude_failed)
-    kept = [slide.slide_id for slide in slides_of(cohort.patients)]
-    patches, _, repaired = (sum(counts[slide][i] for slide in kept) for i in range(3))
+    tiles = keep_patients(
+        Tiles(cohort=cohort, grids=StoredGrids(cut, layout), keys=keys),
+        problems,
+        step="tile",
+        config=config,
+        exclude_failed=exclude_failed,
+    )
+    patches, _, repaired = (sum(counts[slide][i] for slide in tiles.grids) for i in range(3))
     reporter.done(
         "tile",
-        f"{patches:,} patches of {len(kept):,} slides"
+        f"{patches:,} patches of {len(tiles.grids):,} slides"
         + (f", outlines repaired: {repaired:,}" if repaired else "")
         + (f", {len(todo):,} slides cut now" if todo else ", done before"),
     )
-    return Tiles(cohort=cohort, grids=StoredGrids(kept, layout), keys={s: keys[s] for s in kept})
+    return tiles
+
+
+def keep_patients(
+    tiles: Tiles,
+    problems: list[Problem],
+    *,
+    step: str,
+    config: StudyConfig,
+    exclude_failed: bool,
+) -> Tiles:
+    """The patients, and the slides, that no problem takes out.
+
+    Raises
+    ------
+    InputProblems
+        There are problems and the user did not ask to go on without these patients.
+    """
+    cohort = drop_patients(tiles.cohort, problems, step=step, exclude_failed=exclude_failed)
+    kept = [slide.slide_id for slide in slides_of(cohort.patients)]
+    return Tiles(
+        cohort=cohort,
+        grids=StoredGrids(kept, Layout(config.out)),
+        keys={slide: tiles.keys[slide] for slide in kept},
+    )
 
 
 def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:

@@ -12,9 +12,10 @@ from axilla.core.errors import AnnotationError, SlideError
 from axilla.core.types import PatchGrid, SlidePixels
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.masks import inside_mask, polygon_edges
+from axilla.wsi.ready import ReadyWindow
 from axilla.wsi.scale import patch_side_level0, slide_mpp
 from axilla.wsi.slides import open_slide
-from axilla.wsi.whiteness import count_white
+from axilla.wsi.whiteness import white_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,7 +54,7 @@ def cut_patches(
     A region's grid starts at the top left of its bounding box (whole pixels) and goes on in steps
     of a patch; the last column and row are padded with white, or moved inwards (`edge: shift`).
     Pixels whose centre is outside the polygon are white; a patch whose share of white pixels is
-    `max_blank` or more is dropped and counted (paper, section 2.2).
+    `max_blank` or more is dropped and counted (paper, section 2.2). Ready patches are all kept.
 
     Parameters
     ----------
@@ -114,7 +115,11 @@ def _cut(
             repaired += region.repaired
             window = images.window(region)
             judged = list(window.judge())
-            found = [patch for patch in judged if patch[2] < config.max_blank]
+            found = (
+                judged
+                if region.files is not None
+                else [patch for patch in judged if patch[2] < config.max_blank]
+            )
             kept.extend((region.index, *patch) for patch in found)
             dropped += len(judged) - len(found)
             if take is not None:
@@ -255,7 +260,11 @@ class _Images:
         self._scale = self._scale or scale
         return reader
 
-    def window(self, region: Region) -> _Window:
+    def window(self, region: Region) -> _Window | ReadyWindow:
+        if region.files is not None:
+            return ReadyWindow(
+                region, slide=self._slide, config=self._config, open_image=self._open_image
+            )
         reader = self.reader(region.image)
         if region.index not in self._edges and region.polygon is not None:
             for problem in check_regions(
@@ -319,12 +328,12 @@ class _Window:
     def judge(self) -> Iterator[tuple[int, int, float]]:
         """(x, y, share of white pixels) of every patch of the grid, row by row."""
         xs, ys = self._grid()
-        level, area = self._config.white_level, self._config.size**2
+        area = self._config.size**2
         if self._side != self._config.size:
             # A resized strip is not the resized patches side by side: each is read as it will be.
             for y in ys:
                 for x in xs:
-                    yield x, y, count_white(self.patch(x, y), level=level) / area
+                    yield x, y, white_share(self.patch(x, y), config=self._config)
             return
         columns = max(1, _STRIP_PX // area)
         for y in ys:
@@ -333,7 +342,7 @@ class _Window:
 
     def _judge_strip(self, xs: list[int], y: int) -> Iterator[tuple[int, int, float]]:
         """Patches of one row; what lies outside the slide is white and need not be read."""
-        size, level = self._side, self._config.white_level
+        size = self._side
         slide_width, slide_height = self._reader.size
         left, right = max(xs[0], 0), min(xs[-1] + size, slide_width)
         top, bottom = max(y, 0), min(y + size, slide_height)
@@ -348,9 +357,8 @@ class _Window:
             part = slice(max(x - left, 0), max(x + size - left, 0))
             pixels = strip[:, part]
             mask = None if inside is None else inside[:, part]
-            beyond = size**2 - pixels.shape[0] * pixels.shape[1]
-            white = count_white(pixels, level=level, inside=mask) + beyond
-            yield x, y, white / size**2
+            share = white_share(pixels, config=self._config, inside=mask, area=size**2)
+            yield x, y, share
 
     def _grid(self) -> tuple[list[int], list[int]]:
         return _columns_and_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 import shapely
@@ -9,6 +10,7 @@ import shapely
 from axilla.core.errors import AnnotationError
 from axilla.core.types import Region
 from axilla.wsi.annotations import read_annotation
+from axilla.wsi.ready import ready_regions
 from axilla.wsi.slides import open_slide
 from axilla.wsi.tissue import find_tissue
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 def find_regions(
     slide: Slide,
     *,
-    mode: Literal["auto", "annotation", "tissue", "whole"],
+    mode: Literal["auto", "annotation", "tissue", "whole", "patches"],
     keep: Sequence[str] | None = None,
     open_image: OpenImage = open_slide,
 ) -> tuple[Region, ...]:
@@ -36,13 +38,15 @@ def find_regions(
     mode
         annotation: the pathologist's outlines. tissue: what `find_tissue` sees. whole: every image
         as it is. auto: the annotation where there is one; else several images are whole, for they
-        are regions already cut, and a single one is searched for tissue.
+        are regions already cut, and a single one is searched for tissue. patches: every image is a
+        patch, and its name says of which region.
     keep
         Classes of outlines that are taken, as `read_annotation` says; None takes all.
 
     Returns
     -------
-    Regions with indices from 0; none where a slide shows no tissue.
+    Regions with indices from 0, or the numbers that cut regions and ready patches bear in their
+    names; none where a slide shows no tissue.
 
     Raises
     ------
@@ -53,6 +57,8 @@ def find_regions(
     """
     if mode == "whole":
         return _whole(slide)
+    if mode == "patches":
+        return ready_regions(slide)
     if mode == "annotation" or (mode == "auto" and slide.annotation is not None):
         return _annotated(slide, keep)
     if mode == "auto" and len(slide.images) > 1:
@@ -81,9 +87,14 @@ def outline_rings(region: Region) -> list[NDArray[np.float64]]:
 
 
 def _whole(slide: Slide) -> tuple[Region, ...]:
+    # The number in the name, so that a patch is called the same where a region is missing.
+    named = [re.fullmatch(rf"{re.escape(slide.slide_id)}_(\d+)", i.stem) for i in slide.images]
+    numbers = [int(name[1]) for name in named if name is not None]
+    if len(set(numbers)) < len(slide.images):
+        numbers = list(range(len(slide.images)))
     return tuple(
         Region(index=index, image=image, polygon=None, source="whole")
-        for index, image in enumerate(slide.images)
+        for index, image in zip(numbers, slide.images, strict=True)
     )
 
 

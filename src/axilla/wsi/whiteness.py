@@ -10,6 +10,36 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from axilla.core.config import Patches
+
+
+def white_share(
+    pixels: NDArray[np.uint8],
+    *,
+    config: Patches,
+    inside: NDArray[np.uint8] | None = None,
+    area: int | None = None,
+) -> float:
+    """Share of a patch that is white, 0 to 1, as `patches.white_by` counts it.
+
+    Parameters
+    ----------
+    pixels, inside
+        As of `count_white`.
+    area
+        Pixels of the whole patch where `pixels` are a part of it; the rest is white.
+    """
+    height, width = pixels.shape[:2]
+    area = height * width if area is None else area
+    if config.white_by == "channel":
+        high = pixels >= config.white_level
+        if inside is not None:
+            high |= inside[..., None] == 0
+        white = float(np.count_nonzero(high)) / 3
+    else:
+        white = count_white(pixels, level=config.white_level, inside=inside)
+    return float(white + area - height * width) / area
+
 
 def count_white(
     pixels: NDArray[np.uint8], *, level: int, inside: NDArray[np.uint8] | None = None
