@@ -20,13 +20,13 @@ from pydantic import (
 )
 
 from axilla.core.config_sentences import sentences
+from axilla.core.encoder_names import WEIGHTS_WORDS, EncoderName, default_weights
 from axilla.core.errors import ConfigError
 from axilla.core.yaml_file import read_mapping
 
 NodeEndpoint = Literal[
     "n0-vs-npos", "n1-2-vs-n3plus", "n0-vs-n1-2-vs-n3plus", "n0-vs-n1-2", "n0-vs-n3plus"
 ]
-EncoderName = Literal["alexnet", "vgg16_bn", "resnet50", "densenet121", "inception_v3", "small_cnn"]
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -125,11 +125,19 @@ class Encoder(_Strict):
 
     name: EncoderName = "vgg16_bn"
     weights: str = "imagenet"
-    """imagenet, none, or a file (.safetensors, or .pth loaded with weights_only)."""
+    """imagenet, published (an encoder's own, the default of those for pathology), none, or a file
+    (.safetensors, or .pth and .bin loaded with weights_only)."""
     trainable: bool = False
     """False: features once, the head is trained (frozen). True: end to end, as the paper."""
     input_px: Annotated[int, Field(ge=16, le=1024)] | None = None
     """Side that patches are resized to; null is the encoder's own (224, 299; small_cnn: as cut)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_weights(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "weights" not in value:
+            return {**value, "weights": default_weights(value.get("name"))}
+        return value
 
 
 class Aggregator(_Strict):
@@ -343,7 +351,7 @@ def load_config(path: Path) -> StudyConfig:
         if isinstance(raw.get(key), str):
             raw[key] = _expand(raw[key], path)
     weights = raw["encoder"].get("weights") if isinstance(raw.get("encoder"), dict) else None
-    if isinstance(weights, str) and weights not in {"imagenet", "none"}:
+    if isinstance(weights, str) and weights not in WEIGHTS_WORDS:
         raw["encoder"] = {**raw["encoder"], "weights": str(_expand(weights, path))}
     raw.setdefault("out", path.resolve().parent / "out")
     try:
@@ -373,6 +381,23 @@ def parse_threshold(text: str) -> Threshold:
             f"{text!r} is no threshold.",
             "Give youden-validation, youden-per-cohort, a number between 0 and 1, "
             "{sensitivity: 0.95} or {npv: 0.9}.",
+        ) from error
+
+
+def parse_encoder_name(text: str) -> str:
+    """A name as `encoder.name` has it, from the command line.
+
+    Raises
+    ------
+    ConfigError
+        There is no such encoder; the message names the nearest.
+    """
+    try:
+        return Encoder(name=text).name
+    except ValidationError as error:
+        raise ConfigError(
+            "; ".join(sentences(error, Encoder, unions={})) + ".",
+            "`axilla encoders` lists them.",
         ) from error
 
 

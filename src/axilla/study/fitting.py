@@ -16,9 +16,11 @@ from axilla import __version__
 from axilla.analysis.thresholds import choose_threshold, is_chosen_on_validation
 from axilla.core import store
 from axilla.core.config import Encoder, StudyConfig
+from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.progress import Reporter
 from axilla.core.types import Cohort, CohortName, Partition, Patient, Prediction
-from axilla.features.encoders import build_encoder, encoder_spec
+from axilla.features.encoders import build_encoder
+from axilla.features.registry import encoder_spec
 from axilla.mil.bundle import Bundle, from_stored, to_stored
 from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
 from axilla.mil.model import DLCNB
@@ -277,7 +279,7 @@ def _encoder_record(config: StudyConfig) -> dict[str, Any]:
     """The encoder's settings; a file of weights by its name and content, not by its place."""
     record = config.encoder.model_dump(mode="json")
     weights = Path(config.encoder.weights)
-    if config.encoder.weights not in {"imagenet", "none"} and weights.is_file():
+    if config.encoder.weights not in WEIGHTS_WORDS and weights.is_file():
         record["weights"] = weights.name
         record["weights_sha256"] = store.file_identity(weights, content=True)
     return record

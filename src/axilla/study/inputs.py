@@ -166,12 +166,10 @@ def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:
 
 
 def _check_encoder(config: StudyConfig) -> list[Problem]:
-    if config.encoder.weights == "none":
-        return []
-    from axilla.features.encoders import build_encoder
+    from axilla.features.encoders import check_encoder
 
     try:
-        build_encoder(config.encoder)
+        check_encoder(config.encoder)
     except AxillaError as error:
         return [error.problem]
     return []

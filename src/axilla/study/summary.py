@@ -11,6 +11,11 @@ from axilla.core.types import METHOD_TITLES, Cohort
 from axilla.report.contents import Highlight
 from axilla.study.fitting import Fitting
 
+_FIRST_WEIGHTS = {
+    "none": "drawn at random",
+    "imagenet": "those of ImageNet",
+    "published": "those that its authors published",
+}
 SMALL_TEST = 100
 """Under so many test patients the report warns that intervals are wide."""
 
@@ -75,9 +80,7 @@ def method_sentences(config: StudyConfig) -> tuple[str, ...]:
     found = []
     if config.uses_slides:
         way = "trained end to end" if config.encoder.trainable else "frozen"
-        start = {"none": "drawn at random", "imagenet": "those of ImageNet"}.get(
-            config.encoder.weights, "those of a file"
-        )
+        start = _FIRST_WEIGHTS.get(config.encoder.weights, "those of a file")
         found.append(
             f"Regions ({config.regions}) were cut into patches of {config.patches.size} pixels "
             f"without overlap; patches with {config.patches.max_blank:.0%} or more white were "
