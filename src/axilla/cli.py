@@ -190,7 +190,7 @@ def encoders(
 ) -> None:
     """List the encoders, and which can be used here and now; nothing is downloaded."""
     if name is not None:
-        from axilla.core.config import parse_encoder_name
+        from axilla.core.config_encoder import parse_encoder_name
 
         parse_encoder_name(name)
     from axilla.features.availability import all_encoders, encoder_availability

@@ -17,6 +17,7 @@ from axilla.core.endpoint import (
     node_stage,
 )
 from axilla.core.errors import CohortError, Problem
+from axilla.core.feature_files import FeatureFinder
 from axilla.core.slide_files import SlideFinder, is_file_name
 from axilla.core.table import numeric_where_possible, parse_number, read_table, require_columns
 from axilla.core.types import Cohort, CohortName, Exclusion, Patient, Slide
@@ -60,7 +61,9 @@ def read_cohort(config: StudyConfig) -> CohortReading:
     problems: list[Problem] = []
     excluded: list[Exclusion] = []
     patients: list[Patient] = []
-    find = SlideFinder(config) if config.uses_slides else None
+    find: SlideFinder | FeatureFinder | None = None
+    if config.uses_slides:
+        find = SlideFinder(config) if config.imported is None else FeatureFinder(config.imported)
     enrolled = table["patient_id"].replace("", pd.NA).nunique()
     problems.extend(
         Problem(
@@ -150,7 +153,7 @@ class _PatientReader:
         self.problems: list[Problem] = []
         self.excluded: list[Exclusion] = []
 
-    def patient(self, find: SlideFinder | None) -> Patient | None:
+    def patient(self, find: SlideFinder | FeatureFinder | None) -> Patient | None:
         """The patient, or None where excluded or where `problems` says why."""
         self._check_rows()
         label = self._label()
@@ -259,7 +262,7 @@ class _PatientReader:
             )
         return group
 
-    def _slides(self, find: SlideFinder) -> tuple[Slide, ...]:
+    def _slides(self, find: SlideFinder | FeatureFinder) -> tuple[Slide, ...]:
         slides = []
         seen: set[str] = set()
         for _, row in self.rows.iterrows():

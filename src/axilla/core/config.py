@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Discriminator,
     Field,
@@ -19,9 +18,11 @@ from pydantic import (
     model_validator,
 )
 
+from axilla.core.config_encoder import Encoder, ImportedFeatures
 from axilla.core.config_sentences import sentences
-from axilla.core.encoder_names import WEIGHTS_WORDS, EncoderName, default_weights
+from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.errors import ConfigError
+from axilla.core.strict import Strict as _Strict
 from axilla.core.yaml_file import read_mapping
 
 NodeEndpoint = Literal[
@@ -30,12 +31,6 @@ NodeEndpoint = Literal[
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 class ColumnEndpoint(_Strict):
@@ -118,26 +113,6 @@ class Bags(_Strict):
     """Draw the training bags anew each epoch."""
     per_epoch: Annotated[int, Field(ge=1)] | None = None
     """At most so many bags of a patient in an epoch of training; null uses all."""
-
-
-class Encoder(_Strict):
-    """The network that turns a patch into a feature vector."""
-
-    name: EncoderName = "vgg16_bn"
-    weights: str = "imagenet"
-    """imagenet, published (an encoder's own, the default of those for pathology), none, or a file
-    (.safetensors, or .pth and .bin loaded with weights_only)."""
-    trainable: bool = False
-    """False: features once, the head is trained (frozen). True: end to end, as the paper."""
-    input_px: Annotated[int, Field(ge=16, le=1024)] | None = None
-    """Side that patches are resized to; null is the encoder's own (224, 299; small_cnn: as cut)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own_weights(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "weights" not in value:
-            return {**value, "weights": default_weights(value.get("name"))}
-        return value
 
 
 class Aggregator(_Strict):
@@ -251,6 +226,8 @@ class StudyConfig(_Strict):
     cohort: Path
     slides: Path | None = None
     annotations: Path | None = None
+    features: ImportedFeatures | None = None
+    """Features made elsewhere; then no slides are needed, and nothing is cut or embedded."""
     regions: Literal["auto", "annotation", "tissue", "whole"] = "auto"
     endpoint: Endpoint
     split: Split = RandomSplit()
@@ -269,8 +246,13 @@ class StudyConfig(_Strict):
 
     @property
     def uses_slides(self) -> bool:
-        """Whether any method reads slides."""
+        """Whether any method looks at slides, or at features of them."""
         return any(method != "clinical" for method in self.methods)
+
+    @property
+    def imported(self) -> ImportedFeatures | None:
+        """The features made elsewhere, where a method uses them."""
+        return self.features if self.uses_slides else None
 
     @property
     def uses_clinical(self) -> bool:
@@ -286,10 +268,19 @@ class StudyConfig(_Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> StudyConfig:
-        if self.uses_slides and self.slides is None:
+        if self.uses_slides and self.slides is None and self.features is None:
             raise ValueError(
                 "slides: missing, but methods name dl-cnb; give the folder of slides, or set "
                 "methods: [clinical]"
+            )
+        if self.features is not None and self.slides is not None:
+            raise ValueError(
+                "slides: are not read where features: were made elsewhere; take out one of them"
+            )
+        if self.features is not None and self.encoder.trainable:
+            raise ValueError(
+                "features: were made elsewhere, so there is no encoder to train; take out "
+                "encoder.trainable, or features"
             )
         if len(set(self.methods)) != len(self.methods):
             raise ValueError("methods: a method is named twice")
@@ -303,7 +294,8 @@ class StudyConfig(_Strict):
                 "set a share for validation or a fixed threshold such as 0.5"
             )
         untrained = not self.encoder.trainable and self.encoder.weights == "none"
-        if self.encoder.name == "small_cnn" and untrained and self.uses_slides:
+        reads_slides = self.uses_slides and self.features is None
+        if self.encoder.name == "small_cnn" and untrained and reads_slides:
             raise ValueError(
                 "encoder: small_cnn without weights must be trained; set trainable: true"
             )
@@ -350,6 +342,11 @@ def load_config(path: Path) -> StudyConfig:
     for key in ("cohort", "slides", "annotations", "out"):
         if isinstance(raw.get(key), str):
             raw[key] = _expand(raw[key], path)
+    features = raw.get("features")
+    if isinstance(features, str):
+        features = {"folder": features}
+    if isinstance(features, dict) and isinstance(features.get("folder"), str):
+        raw["features"] = {**features, "folder": _expand(features["folder"], path)}
     weights = raw["encoder"].get("weights") if isinstance(raw.get("encoder"), dict) else None
     if isinstance(weights, str) and weights not in WEIGHTS_WORDS:
         raw["encoder"] = {**raw["encoder"], "weights": str(_expand(weights, path))}
@@ -381,23 +378,6 @@ def parse_threshold(text: str) -> Threshold:
             f"{text!r} is no threshold.",
             "Give youden-validation, youden-per-cohort, a number between 0 and 1, "
             "{sensitivity: 0.95} or {npv: 0.9}.",
-        ) from error
-
-
-def parse_encoder_name(text: str) -> str:
-    """A name as `encoder.name` has it, from the command line.
-
-    Raises
-    ------
-    ConfigError
-        There is no such encoder; the message names the nearest.
-    """
-    try:
-        return Encoder(name=text).name
-    except ValidationError as error:
-        raise ConfigError(
-            "; ".join(sentences(error, Encoder, unions={})) + ".",
-            "`axilla encoders` lists them.",
         ) from error
 
 

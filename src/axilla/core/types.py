@@ -47,6 +47,8 @@ class Slide:
     images: tuple[Path, ...]
     """One whole-slide image, or the cut region images in the order of their number."""
     annotation: Path | None = None
+    features: Path | None = None
+    """File of features made elsewhere; then there are no images."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -42,7 +42,9 @@ def encoder_availability(name: str) -> Availability:
     """
     spec = encoder_spec(name)
     ready, state = _state(spec)
-    terms = spec.published.terms if spec.published is not None else "BSD-3 (torchvision's weights)"
+    terms = (
+        spec.published.terms if spec.published is not None else "torchvision's; trained on ImageNet"
+    )
     return Availability(
         name=name,
         input_px=spec.input_px,
@@ -65,14 +67,17 @@ def _state(spec: EncoderSpec) -> tuple[bool, str]:
         if torchvision_cache(spec.name).is_file():
             return True, "weights in the cache"
         return False, "weights not here: downloaded when first used, or give a file"
+    return _timm_state(spec)
+
+
+def _timm_state(spec: EncoderSpec) -> tuple[bool, str]:
     if importlib.util.find_spec("timm") is None:
         return False, "library missing: pip install 'axilla[timm]'"
     if spec.published is None:
         return False, "no published weights: give a file"
     if cached_file(spec.published) is not None:
         return True, "weights in the cache"
-    if spec.published.gated:
-        return False, (
-            f"gated: {how_to_get_access(spec.published)} Or give a file ({spec.published.file})."
-        )
-    return False, "weights not here: downloaded when first used, or give a file"
+    if not spec.published.gated:
+        return False, "weights not here: downloaded when first used, or give a file"
+    access = how_to_get_access(spec.published)
+    return False, f"gated: {access} Or give a file ({spec.published.file})."

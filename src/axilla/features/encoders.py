@@ -14,7 +14,7 @@ from axilla.features.timm_models import import_timm
 from axilla.features.weights import find_state, fitting_state, state_digest
 
 if TYPE_CHECKING:
-    from axilla.core.config import Encoder as EncoderConfig
+    from axilla.core.config_encoder import Encoder as EncoderConfig
     from axilla.features.spec import EncoderSpec
 
 

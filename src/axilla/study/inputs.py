@@ -12,6 +12,7 @@ from axilla.core.progress import Reporter
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Patient, Region, Slide
 from axilla.mil.clinical import fit_preprocessor
+from axilla.study.imported import check_imported
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.regions import find_regions
 from axilla.wsi.slides import open_slide
@@ -47,7 +48,9 @@ def check_inputs(
         return CheckResult(cohort=None, problems=(error.problem,))
     problems = list(reading.problems)
     cohort = reading.cohort
-    if config.uses_slides:
+    if config.imported is not None:
+        problems.extend(check_imported(cohort, config=config, reporter=reporter)[1])
+    elif config.uses_slides:
         problems.extend(_check_encoder(config))
         for patient in reporter.track(cohort.patients, "Checking slides"):
             for slide in patient.slides:

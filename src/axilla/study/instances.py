@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from axilla.core import store
 from axilla.core.config import Bags, StudyConfig
 from axilla.core.progress import Reporter
-from axilla.core.types import Patient, Slide
+from axilla.core.types import Cohort, Patient, Slide
 from axilla.features.encoders import PatchEncoder, build_encoder
 from axilla.features.extraction import extract_features
 from axilla.mil.batches import BagDrawer, PatientInstances
 from axilla.mil.clinical import Preprocessor
+from axilla.study.imported import read_features_of
 from axilla.study.inputs import slides_of
 from axilla.study.layout import Layout
 from axilla.study.tiling import Tiles, regions_of
@@ -61,6 +62,16 @@ def slide_arrays(tiles: Tiles, *, config: StudyConfig) -> SlideArrays:
         return store.read_features(layout.features(config.encoder.name, slide_id)).features
 
     return SlideArrays(list(slides), patches if config.encoder.trainable else features)
+
+
+def imported_arrays(cohort: Cohort, *, config: StudyConfig) -> SlideArrays:
+    """Features that were made elsewhere."""
+    slides = {slide.slide_id: slide for slide in slides_of(cohort.patients)}
+
+    def features(slide_id: str) -> NDArray[np.generic]:
+        return read_features_of(slides[slide_id], config=config).features
+
+    return SlideArrays(list(slides), features)
 
 
 def read_patches(slide: Slide, tiles: Tiles, *, config: StudyConfig) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.types import METHOD_TITLES, Cohort
 from axilla.report.contents import Highlight
 from axilla.study.fitting import Fitting
+from axilla.study.imported import Imported
 
 _FIRST_WEIGHTS = {
     "none": "drawn at random",
@@ -75,10 +76,18 @@ def highlights(metrics: Mapping[str, Any]) -> tuple[Highlight, ...]:
     return tuple(found)
 
 
-def method_sentences(config: StudyConfig) -> tuple[str, ...]:
-    """How it was done, from the settings."""
+def method_sentences(config: StudyConfig, imported: Imported | None = None) -> tuple[str, ...]:
+    """How it was done, from the settings, and from the features where they came ready."""
     found = []
-    if config.uses_slides:
+    if imported is not None:
+        found.append(
+            f"Features of length {imported.dimension:,} came ready from files of "
+            f"{' and '.join(imported.sources)}, made by "
+            f"{imported.encoder or 'an encoder that the files do not name'}. Bags of "
+            f"{config.bags.size} patches were drawn without replacement; instances are pooled by "
+            f"{config.aggregator.kind}; a patient's score is the mean over the patient's bags."
+        )
+    elif config.uses_slides:
         way = "trained end to end" if config.encoder.trainable else "frozen"
         start = _FIRST_WEIGHTS.get(config.encoder.weights, "those of a file")
         found.append(
@@ -89,6 +98,7 @@ def method_sentences(config: StudyConfig) -> tuple[str, ...]:
             f"pooled by {config.aggregator.kind}; a patient's score is the mean over the "
             "patient's bags, computed in evaluation mode."
         )
+    if config.uses_slides:
         found.append(
             f"Training: Adam, learning rate {config.training.lr:g}, weight decay "
             f"{config.training.weight_decay:g}, {config.training.epochs} epochs, seed "
@@ -160,6 +170,12 @@ def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str
         found.append(
             "The threshold was chosen on each cohort itself (the paper's way): sensitivity, "
             "specificity, accuracy and predictive values are optimistic."
+        )
+    bare = () if fitting.imported is None else fitting.imported.without_coords
+    if bare:
+        found.append(
+            f"The features of {len(bare)} slides come without coordinates of their patches: no "
+            "heat map can be drawn of them."
         )
     excluded = [e for e in fitting.cohort.excluded if e.step != "endpoint"]
     if excluded:
