@@ -21,8 +21,8 @@ from axilla.study.evaluating import describe_cohort, evaluate_predictions, write
 from axilla.study.explaining import explain_all
 from axilla.study.explaining_imported import explain_imported
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
-from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
 from axilla.study.imported import Imported, import_features
+from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
 from axilla.study.instances import SlideArrays, embed_slides, imported_arrays, slide_arrays
 from axilla.study.layout import Layout, write_if_new
 from axilla.study.reporting import write_report

@@ -109,7 +109,7 @@ def _heatmap(found: SlideFeatures, attention: NDArray[np.float64]) -> Figure:
         figure.subplots(),
         blank,
         xy=found.coords - first,
-        # In µm where the file is in µm: only what lies beside what is drawn.
+        # In the file's unit, as the corners are.
         size_level0=SlidePixels(side),  # type: ignore[arg-type]
         values=attention,
         scale=scale,

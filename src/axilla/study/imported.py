@@ -78,7 +78,8 @@ def check_imported(
 ) -> tuple[Imported, list[Problem]]:
     """Read every file that is new or changed; what is wrong with each, and with all together.
 
-    A file that was in order before and did not change is not read again.
+    A file that was in order before and did not change is not read again: what was found is kept
+    under `out:`.
     """
     if config.imported is None:
         raise ValueError("the study imports no features")
@@ -106,6 +107,9 @@ def check_imported(
             )  # fmt: skip
             continue
         facts[slide.slide_id] = _facts(found, identity)
+    record = {slide: asdict(fact) for slide, fact in facts.items()}
+    if record != {slide: asdict(fact) for slide, fact in before.items()}:
+        store.write_json(_record(config), record)
     problems += _disagreements(facts, slides)
     bad = {problem.file for problem in problems}
     facts = {s.slide_id: facts[s.slide_id] for s in slides if s.features not in bad}
@@ -118,10 +122,6 @@ def import_features(cohort: Cohort, *, config: StudyConfig, reporter: Reporter) 
     if problems:  # a file changed since the inputs were checked, a moment ago
         first = problems[0]
         raise FeaturesError(first.cause, first.remedy, patient=first.patient, file=first.file)
-    path = _record(config)
-    record = {slide: asdict(facts) for slide, facts in found.facts.items()}
-    if not path.is_file() or store.read_json(path) != record:
-        store.write_json(path, record)
     made_by = found.encoder or "an encoder that the files do not name"
     reporter.done("tile", f"not needed: features come from {' and '.join(found.sources)} files")
     patches = sum(f.patches for f in found.facts.values())
@@ -153,7 +153,7 @@ def refuse_other_features(bundle: Bundle, imported: Imported) -> None:
     if bundle.network is None:
         return
     trained = bundle.record.get("encoder", {})
-    length = int(bundle.network.project[0].in_features)
+    length = bundle.network.features
     made_by = f" by {trained['name']}" if trained.get("name") else ""
     if bundle.network.encoder is not None or length != imported.dimension:
         raise FeaturesError(
