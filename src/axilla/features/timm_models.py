@@ -68,12 +68,13 @@ def timm_spec(name: str) -> EncoderSpec:
             + (f" Did you mean `{TIMM_PREFIX}{near[0]}`?" if near else ""),
             "Set encoder.name to a model that timm.list_models() names.",
         )
-    config = timm.get_pretrained_cfg(model)
-    if config is None or (model.split(".", 1)[1:] and config.tag != model.split(".", 1)[1]):
+    try:
+        config = timm.get_pretrained_cfg(model, allow_unregistered=False)
+    except RuntimeError as error:
         raise ConfigError(
             f"timm {timm.__version__} has no weights {model!r}.",
             "Leave out what follows the point in encoder.name, or see timm.list_pretrained().",
-        )
+        ) from error
     build, step = _builder(name, model)
     classifiers = config.classifier or ()
     names = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
