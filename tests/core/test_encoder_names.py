@@ -18,7 +18,7 @@ def test_known_names(name):
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("resnet5", "resnet50"), ("uni2", "uni2-h"), ("h_optimus_0", "h-optimus-0")],
+    [("resnet5", "resnet50"), ("uni2_h", "uni2-h"), ("h_optimus_0", "h-optimus-0")],
 )
 def test_an_unknown_name_gives_the_nearest(name, nearest):
     with pytest.raises(ConfigError) as caught:

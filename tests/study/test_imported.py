@@ -305,3 +305,15 @@ def test_our_own_features_cut_in_the_middle(tmp_path: Path, share: float) -> Non
     with pytest.raises(StoreError) as caught:
         store.read_features(path)
     assert "Delete the file and run `axilla embed study.yaml`." in str(caught.value)
+
+
+def test_a_timm_encoder_in_a_study(plain_study: Callable[..., dict[str, Any]]) -> None:
+    names = [f"P{i}" for i in range(10)]
+    settings = plain_study([f"{n},50,2,a,b,c,{i % 2}" for i, n in enumerate(names)], names)
+    encoder = {"name": "timm:test_vit", "weights": "none"}
+    config = StudyConfig.model_validate(settings | {"encoder": encoder})
+    run(config, until="train")
+    with h5py.File(config.out / "features" / "timm-test_vit" / "P0.h5") as file:
+        assert file.attrs["encoder"] == "timm:test_vit"
+        assert file["features"].shape == (16, 64)
+        assert np.isfinite(file["features"][()]).all()
