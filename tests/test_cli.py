@@ -499,3 +499,22 @@ def test_lines_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
         on_epoch(Epoch(0, 1e-4, 0.7, None, None))
     reporter.done("tile", "2 slides")
     assert capsys.readouterr().out == "tile      2 slides\n"
+
+
+def test_the_encoders_are_listed_with_what_stands_between_them_and_this_machine(
+    axilla: Axilla, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    said = axilla("encoders")
+    assert said.code == 0
+    first, why, licence = said.out.splitlines()[:3]
+    assert first.split() == ["alexnet", "-", "224", "px", "->", "9,216"]
+    assert why.strip() == "weights not here: downloaded when first used, or give a file"
+    assert licence.strip() == "licence: torchvision's; trained on ImageNet"
+    assert "huggingface.co/paige-ai/Virchow2 with your account" in said.out
+    one = axilla("encoders", "virchow2")
+    assert one.out.splitlines()[0].split() == ["virchow2", "-", "224", "px", "->", "2,560"]
+    wrong = axilla("encoders", "virchow3")
+    assert wrong.code == 2
+    assert "did you mean `virchow2`?" in wrong.err

@@ -1,3 +1,21 @@
 """Axillary lymph node metastasis predicted from the core-needle biopsy of the primary tumour."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from axilla.features.arrays import features_from_arrays
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "features_from_arrays"]
+
+_HOMES = {"features_from_arrays": "axilla.features.arrays"}
+"""Where each public verb lives; imported when first asked for, as the libraries are heavy."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

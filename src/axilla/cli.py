@@ -256,6 +256,29 @@ def import_bcnb(
 
 
 @app.command()
+def encoders(
+    name: Annotated[
+        str | None, typer.Argument(help="One encoder only; any timm:<model> too.")
+    ] = None,
+) -> None:
+    """List the encoders, and which can be used here and now; nothing is downloaded."""
+    if name is not None:
+        from axilla.core.config_encoder import parse_encoder_name
+
+        parse_encoder_name(name)
+    from axilla.features.availability import all_encoders, encoder_availability
+
+    found = all_encoders() if name is None else (encoder_availability(name),)
+    for one in found:
+        side = "as cut" if one.input_px is None else f"{one.input_px} px"
+        say(f"{one.name:<14} {'ready' if one.ready else '-':<6} {side:>7} -> {one.features:>6,}")
+        say(f"{'':<14} {one.state}")
+        say(f"{'':<14} licence: {one.terms}")
+    if name is None:
+        say("timm:<model>   any model of the library timm, such as timm:vit_small_patch16_224")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of study.yaml, for editors."""
     from axilla.core.config import StudyConfig

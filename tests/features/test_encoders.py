@@ -13,15 +13,11 @@ from torch import nn
 
 from axilla.core.config import Encoder
 from axilla.core.errors import WeightsError
-from axilla.features.encoders import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    PatchEncoder,
-    SmallCNN,
-    build_encoder,
-    encoder_spec,
-    state_digest,
-)
+from axilla.features.encoders import PatchEncoder, build_encoder
+from axilla.features.registry import encoder_spec
+from axilla.features.small_cnn import SmallCNN
+from axilla.features.spec import IMAGENET_MEAN, IMAGENET_STD
+from axilla.features.weights import state_digest
 
 LENGTHS = {
     "alexnet": 9216, "vgg16_bn": 25088, "resnet50": 2048, "densenet121": 50176,

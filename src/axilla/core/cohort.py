@@ -18,6 +18,7 @@ from axilla.core.endpoint import (
     node_stage,
 )
 from axilla.core.errors import CohortError, Problem
+from axilla.core.feature_files import FeatureFinder
 from axilla.core.slide_files import SlideFinder, is_file_name
 from axilla.core.table import numeric_where_possible, parse_number, read_table, require_columns
 from axilla.core.types import (
@@ -70,7 +71,9 @@ def read_cohort(config: StudyConfig) -> CohortReading:
     excluded: list[Exclusion] = []
     patients: list[Patient] = []
     strata: dict[str, str] = {}
-    find = SlideFinder(config) if config.uses_slides else None
+    find: SlideFinder | FeatureFinder | None = None
+    if config.uses_slides:
+        find = SlideFinder(config) if config.imported is None else FeatureFinder(config.imported)
     enrolled = table["patient_id"].replace("", pd.NA).nunique()
     problems.extend(
         Problem(
@@ -164,7 +167,7 @@ class _PatientReader:
         self.excluded: list[Exclusion] = []
         self.stratum: str | None = None
 
-    def patient(self, find: SlideFinder | None) -> Patient | None:
+    def patient(self, find: SlideFinder | FeatureFinder | None) -> Patient | None:
         """The patient, or None where excluded or where `problems` says why."""
         self._check_rows()
         label = self._label()
@@ -287,7 +290,7 @@ class _PatientReader:
             )
         return group
 
-    def _slides(self, find: SlideFinder) -> tuple[Slide, ...]:
+    def _slides(self, find: SlideFinder | FeatureFinder) -> tuple[Slide, ...]:
         slides = []
         seen: set[str] = set()
         for _, row in self.rows.iterrows():

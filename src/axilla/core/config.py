@@ -20,8 +20,10 @@ from pydantic import (
 
 from axilla.core.config_base import Seed
 from axilla.core.config_base import Strict as _Strict
+from axilla.core.config_encoder import Encoder, ImportedFeatures
 from axilla.core.config_sentences import sentences
 from axilla.core.config_stain import StainNormalisation
+from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.errors import ConfigError
 from axilla.core.types import MAX_SLIDE_PX, SANE_MPP
 from axilla.core.yaml_file import read_mapping
@@ -29,7 +31,6 @@ from axilla.core.yaml_file import read_mapping
 NodeEndpoint = Literal[
     "n0-vs-npos", "n1-2-vs-n3plus", "n0-vs-n1-2-vs-n3plus", "n0-vs-n1-2", "n0-vs-n3plus"
 ]
-EncoderName = Literal["alexnet", "vgg16_bn", "resnet50", "densenet121", "inception_v3", "small_cnn"]
 
 
 class ColumnEndpoint(_Strict):
@@ -132,21 +133,6 @@ class Bags(_Strict):
     """At most so many bags of a patient in an epoch of training; null uses all."""
     file: Path | None = None
     """Exact bags by patch name, used as they are; `size` is not read then."""
-
-
-class Encoder(_Strict):
-    """The network that turns a patch into a feature vector."""
-
-    name: EncoderName = "vgg16_bn"
-    weights: str = "imagenet"
-    """imagenet, none, or a file (.safetensors, or .pth loaded with weights_only)."""
-    trainable: bool = False
-    """False: features once, the head is trained (frozen). True: end to end, as the paper."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of frozen features. auto: bfloat16 where the processor multiplies it in hardware, else
-    float32; features that bfloat16 changes (cosine under 0.9999) are refused."""
-    input_px: Annotated[int, Field(ge=16, le=1024)] | None = None
-    """Side that patches are resized to; null is the encoder's own (224, 299; small_cnn: as cut)."""
 
 
 class Aggregator(_Strict):
@@ -272,6 +258,8 @@ class StudyConfig(_Strict):
         | None
     ) = None
     """A folder, or {folder, keep} to take some classes of outlines only."""
+    features: ImportedFeatures | None = None
+    """Features made elsewhere; then no slides are needed, and nothing is cut or embedded."""
     regions: Literal["auto", "annotation", "tissue", "whole", "patches"] = "auto"
     endpoint: Endpoint
     split: Split = RandomSplit()
@@ -291,8 +279,13 @@ class StudyConfig(_Strict):
 
     @property
     def uses_slides(self) -> bool:
-        """Whether any method reads slides."""
+        """Whether any method looks at slides, or at features of them."""
         return any(method != "clinical" for method in self.methods)
+
+    @property
+    def imported(self) -> ImportedFeatures | None:
+        """The features made elsewhere, where a method uses them."""
+        return self.features if self.uses_slides else None
 
     @property
     def uses_clinical(self) -> bool:
@@ -319,7 +312,7 @@ class StudyConfig(_Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> StudyConfig:
-        if self.uses_slides and self.slides is None:
+        if self.uses_slides and self.slides is None and self.features is None:
             raise ValueError(
                 "slides: missing, but methods name dl-cnb; give the folder of slides, or set "
                 "methods: [clinical]"
@@ -342,7 +335,8 @@ class StudyConfig(_Strict):
                 "set a share for validation or a fixed threshold such as 0.5"
             )
         untrained = not self.encoder.trainable and self.encoder.weights == "none"
-        if self.encoder.name == "small_cnn" and untrained and self.uses_slides:
+        reads_slides = self.uses_slides and self.features is None
+        if self.encoder.name == "small_cnn" and untrained and reads_slides:
             raise ValueError(
                 "encoder: small_cnn without weights must be trained; set trainable: true"
             )
@@ -356,6 +350,31 @@ class StudyConfig(_Strict):
                 "stain: target is training, but all folds share one set of features, so that every "
                 "patient who is tested would have a part in it; set target: published or the file "
                 "of a reference image"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _imported_fit(self) -> StudyConfig:
+        """Nothing is asked of features made elsewhere that only slides could give."""
+        if self.features is None:
+            return self
+        if self.slides is not None:
+            raise ValueError(
+                "slides: are not read where features: were made elsewhere; take out one of them"
+            )
+        if self.encoder.trainable:
+            raise ValueError(
+                "features: were made elsewhere, so there is no encoder to train; take out "
+                "encoder.trainable, or features"
+            )
+        if self.stain is not None:
+            raise ValueError(
+                "stain: features made elsewhere have no colours to normalise; take out one of them"
+            )
+        if self.bags.file is not None:
+            raise ValueError(
+                "bags.file: names patches, and features made elsewhere have no names; take out "
+                "one of them"
             )
         return self
 
@@ -405,8 +424,13 @@ def load_config(path: Path) -> StudyConfig:
         raw["annotations"] = {**notes, "folder": _expand(notes["folder"], path)}
     if isinstance(raw.get("bags"), dict) and isinstance(raw["bags"].get("file"), str):
         raw["bags"] = {**raw["bags"], "file": _expand(raw["bags"]["file"], path)}
+    features = raw.get("features")
+    if isinstance(features, str):
+        features = {"folder": features}
+    if isinstance(features, dict) and isinstance(features.get("folder"), str):
+        raw["features"] = {**features, "folder": _expand(features["folder"], path)}
     weights = raw["encoder"].get("weights") if isinstance(raw.get("encoder"), dict) else None
-    if isinstance(weights, str) and weights not in {"imagenet", "none"}:
+    if isinstance(weights, str) and weights not in WEIGHTS_WORDS:
         raw["encoder"] = {**raw["encoder"], "weights": str(_expand(weights, path))}
     target = raw["stain"].get("target") if isinstance(raw.get("stain"), dict) else None
     if isinstance(target, str) and target not in {"published", "training"}:

@@ -84,6 +84,10 @@ class WeightsError(AxillaError, OSError):
     __str__ = AxillaError.__str__
 
 
+class FeaturesError(AxillaError, ValueError):
+    """Features made elsewhere are missing, damaged or do not go together."""
+
+
 class StatisticsError(AxillaError, ValueError):
     """A figure cannot be computed from these numbers."""
 

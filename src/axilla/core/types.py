@@ -62,6 +62,8 @@ class Slide:
     """µm per level-0 pixel as the study says of slides that do not (`slide_mpp`)."""
     max_px: int = MAX_SLIDE_PX
     """Most pixels an image may have (`max_slide_px`)."""
+    features: Path | None = None
+    """File of features made elsewhere; then there are no images."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

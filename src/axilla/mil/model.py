@@ -93,6 +93,7 @@ class DLCNB(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.features = features
         self.clinical = clinical
         first = nn.Linear(features, config.width)
         self.dtype = first.weight.dtype

@@ -77,7 +77,7 @@ def audit_slides(config: StudyConfig, *, reporter: Reporter) -> Path | None:
     AxillaError
         The table cannot be read.
     """
-    if not config.uses_slides:
+    if not config.uses_slides or config.imported is not None:
         reporter.done("audit", "not needed: no method looks at slides")
         return None
     with store.locked(config.out):

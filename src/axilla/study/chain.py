@@ -17,10 +17,12 @@ from axilla.core.types import Cohort, Partition
 from axilla.mil.training import denormals_flushed
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
+from axilla.study.explaining_imported import explain_imported
 from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
 from axilla.study.given import BagIndices, find_given
+from axilla.study.imported import Imported, import_features
 from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
-from axilla.study.instances import embed_slides, slide_arrays
+from axilla.study.instances import SlideArrays, embed_slides, imported_arrays, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
 from axilla.study.reporting import write_report
@@ -107,7 +109,11 @@ def _run(
     slide_keys: dict[str, str] = {}
     stains: Stains | None = None
     bags: BagIndices | None = None
-    if config.uses_slides:
+    imported: Imported | None = None
+    if config.imported is not None:
+        imported = import_features(cohort, config=config, reporter=reporter)
+        slide_keys = imported.keys
+    elif config.uses_slides:
         tiles = tile_slides(cohort, config=config, exclude_failed=exclude_failed, reporter=reporter)
         bags, problems = find_given(slides_of(tiles.cohort.patients), tiles.grids, config=config)
         tiles = keep_patients(
@@ -130,10 +136,11 @@ def _run(
         config=config,
         cohort=cohort,
         partitions=partitions,
-        slides=None if tiles is None else slide_arrays(tiles, config=config, stains=stains),
+        slides=_arrays(cohort, tiles, imported, stains=stains, config=config),
         slide_keys=slide_keys,
         stains=stains,
         bags=bags,
+        imported=imported,
     )
     model_keys = train_all(fitting, reporter=reporter)
     if not wanted("predict"):
@@ -145,12 +152,27 @@ def _run(
     result = StudyResult(layout=layout, cohort=cohort, partitions=partitions, metrics=metrics)
     if wanted("explain") and tiles is not None:
         explain_all(fitting, tiles, model_keys, reporter=reporter)
+    elif wanted("explain") and imported is not None:
+        explain_imported(fitting, model_keys, reporter=reporter)
     if not wanted("report"):
         return result
     report = write_report(fitting, tiles, predictions, metrics, reporter=reporter)
     return StudyResult(
         layout=layout, cohort=cohort, partitions=partitions, metrics=metrics, report=report
     )
+
+
+def _arrays(
+    cohort: Cohort,
+    tiles: Tiles | None,
+    imported: Imported | None,
+    *,
+    stains: Stains | None,
+    config: StudyConfig,
+) -> SlideArrays | None:
+    if imported is not None:
+        return imported_arrays(cohort, config=config)
+    return None if tiles is None else slide_arrays(tiles, config=config, stains=stains)
 
 
 def _evaluate(

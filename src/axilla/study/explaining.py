@@ -22,6 +22,7 @@ from axilla.study.instances import covering_drawer, instances_of, read_patches
 from axilla.study.layout import Layout
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.ready import region_overview
+from axilla.wsi.regions import outline_rings
 from axilla.wsi.slides import open_slide
 
 THUMBNAIL_PX = 1200
@@ -105,14 +106,14 @@ def _explain_slide(
     store.write_text(layout.attention(slide.slide_id), table.to_csv(index=False))
     regions = regions_of(slide, config=config)
     heatmap = _heatmap(slide, regions, tiles, attention)
-    store.write_bytes(layout.heatmap(slide.slide_id), _png(heatmap, dpi=110))
+    store.write_bytes(layout.heatmap(slide.slide_id), figure_png(heatmap, dpi=110))
     pixels = (
         np.asarray(fitting.slides[slide.slide_id])
         if config.encoder.trainable
         else read_patches(slide, tiles, config=config)
     )
     gallery = _gallery(pixels, attention)
-    store.write_bytes(layout.gallery(slide.slide_id), _png(gallery, dpi=110))
+    store.write_bytes(layout.gallery(slide.slide_id), figure_png(gallery, dpi=110))
 
 
 def _heatmap(
@@ -179,7 +180,8 @@ def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figur
     return figure
 
 
-def _png(figure: Figure, *, dpi: int) -> bytes:
+def figure_png(figure: Figure, *, dpi: int) -> bytes:
+    """A figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()

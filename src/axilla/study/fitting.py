@@ -15,16 +15,20 @@ from torch import nn
 from axilla import __version__
 from axilla.analysis.thresholds import choose_threshold, is_chosen_on_validation
 from axilla.core import store
-from axilla.core.config import Encoder, StudyConfig
+from axilla.core.config import StudyConfig
+from axilla.core.config_encoder import Encoder
+from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.progress import Reporter
 from axilla.core.types import Cohort, CohortName, Partition, Patient, Prediction
-from axilla.features.encoders import build_encoder, encoder_spec
+from axilla.features.encoders import build_encoder
+from axilla.features.registry import encoder_spec
 from axilla.mil.bundle import Bundle, from_stored, to_stored
 from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
 from axilla.mil.model import DLCNB
 from axilla.mil.prediction import predict_patients
 from axilla.mil.training import History, TrainingData, train
 from axilla.study.given import BagIndices, bags_record
+from axilla.study.imported import Imported, refuse_other_features
 from axilla.study.instances import SlideArrays, bag_drawer, instances_of
 from axilla.study.layout import Layout
 from axilla.study.staining import Stains
@@ -42,6 +46,8 @@ class Fitting:
     stains: Stains | None = None
     bags: BagIndices | None = None
     """Bags that a file gives; None where they are drawn."""
+    imported: Imported | None = None
+    """The features made elsewhere, where the study has such."""
 
     def patients(self, partition: Partition, cohort: CohortName) -> tuple[Patient, ...]:
         """Patients of one cohort of a partition."""
@@ -73,7 +79,7 @@ class Fitting:
             if method != "clinical"
         ]
         settings = {n: v for n, v in config.model_dump(mode="json").items() if n in used}
-        settings["encoder"] = _encoder_record(config)
+        settings["encoder"] = _encoder_record(self)
         settings["bags"] = bags_record(config)
         if method == "clinical":
             settings = {n: settings[n] for n in ("endpoint", "clinical")}
@@ -231,12 +237,14 @@ def _train_network(
         classes=len(fitting.cohort.classes),
     )
     encoder_config, seed = config.encoder, partition.seed
+    imported = fitting.imported
+    length = encoder_spec(encoder_config.name).features if imported is None else imported.dimension
 
     def make_model() -> DLCNB:
         trained = build_encoder(encoder_config, seed=seed) if encoder_config.trainable else None
         return DLCNB(
             encoder=trained,
-            features=encoder_spec(encoder_config.name).features,
+            features=length,
             clinical=0 if preprocessor is None else preprocessor.width,
             classes=data.classes,
             config=config.aggregator,
@@ -269,7 +277,7 @@ def _record(fitting: Fitting, partition: Partition, history: History | None) -> 
         "axilla": __version__,
         "study": config.name,
         "endpoint": settings["endpoint"],
-        "encoder": _encoder_record(config),
+        "encoder": _encoder_record(fitting),
         "aggregator": settings["aggregator"],
         "patches": settings["patches"],
         "stain": None if fitting.stains is None else fitting.stains.record(),
@@ -281,11 +289,14 @@ def _record(fitting: Fitting, partition: Partition, history: History | None) -> 
     }
 
 
-def _encoder_record(config: StudyConfig) -> dict[str, Any]:
+def _encoder_record(fitting: Fitting) -> dict[str, Any]:
     """The encoder's settings; a file of weights by its name and content, not by its place."""
+    if fitting.imported is not None:
+        return fitting.imported.record()
+    config = fitting.config
     record = config.encoder.model_dump(mode="json")
     weights = Path(config.encoder.weights)
-    if config.encoder.weights not in {"imagenet", "none"} and weights.is_file():
+    if config.encoder.weights not in WEIGHTS_WORDS and weights.is_file():
         record["weights"] = weights.name
         record["weights_sha256"] = store.file_identity(weights, content=True)
     return record
@@ -317,6 +328,8 @@ def _scores(
         return {p.patient_id: tuple(map(float, rows[i])) for i, p in enumerate(patients)}
     if bundle.network is None or fitting.slides is None:
         raise ValueError("an image method needs its network and slides")
+    if fitting.imported is not None:
+        refuse_other_features(bundle, fitting.imported)
     scores = predict_patients(
         bundle.network,
         instances_of(patients, preprocessor=bundle.preprocessor, bags=fitting.bags),

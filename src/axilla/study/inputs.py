@@ -13,6 +13,7 @@ from axilla.core.types import Cohort
 from axilla.mil.clinical import fit_preprocessor
 from axilla.study.checking import CheckMemory, same_files, write_check
 from axilla.study.given import check_given
+from axilla.study.imported import check_imported
 from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
 from axilla.study.people import check_saved_split
 from axilla.study.slide_checks import check_slides, slides_of
@@ -56,7 +57,7 @@ def check_inputs(
     problems = list(reading.problems)
     notes: list[Problem] = []
     cohort = reading.cohort
-    slides = slides_of(cohort.patients)
+    slides = slides_of(cohort.patients) if config.imported is None else []
     if config.uses_slides:
         for found in check_slides(slides, config, reporter=reporter, memory=memory):
             problems.extend(found.problems)
@@ -67,7 +68,9 @@ def check_inputs(
         cohort = without(cohort, _dropped(problems, cohort))
         return CheckResult(cohort=cohort, problems=tuple(problems), notes=tuple(notes))
     problems.extend(alike_patients(cohort, config=config))
-    if config.uses_slides:
+    if config.imported is not None:
+        problems.extend(check_imported(cohort, config=config, reporter=reporter)[1])
+    elif config.uses_slides:
         problems.extend(_check_encoder(config))
         problems.extend(_check_reference(config))
         images = [image for slide in slides for image in slide.images]
@@ -165,12 +168,10 @@ def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:
 
 
 def _check_encoder(config: StudyConfig) -> list[Problem]:
-    if config.encoder.weights == "none":
-        return []
-    from axilla.features.encoders import build_encoder
+    from axilla.features.encoders import check_encoder
 
     try:
-        build_encoder(config.encoder)
+        check_encoder(config.encoder)
     except AxillaError as error:
         return [error.problem]
     return []

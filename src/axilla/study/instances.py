@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from axilla.core import store
 from axilla.core.config import Bags, StudyConfig
 from axilla.core.progress import Reporter
-from axilla.core.types import PatchGrid, Patient, Slide
+from axilla.core.types import Cohort, PatchGrid, Patient, Slide
 from axilla.features.computing import FrozenEncoder, choose_computing
 from axilla.features.encoders import build_encoder
 from axilla.mil.batches import BagDrawer, PatientInstances
 from axilla.mil.clinical import Preprocessor
+from axilla.study.imported import read_features_of
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains
@@ -66,6 +67,16 @@ def slide_arrays(tiles: Tiles, *, config: StudyConfig, stains: Stains | None = N
         return store.read_features(layout.features(config.encoder.name, slide_id)).features
 
     return SlideArrays(list(slides), patches if config.encoder.trainable else features)
+
+
+def imported_arrays(cohort: Cohort, *, config: StudyConfig) -> SlideArrays:
+    """Features that were made elsewhere."""
+    slides = {slide.slide_id: slide for slide in slides_of(cohort.patients)}
+
+    def features(slide_id: str) -> NDArray[np.generic]:
+        return read_features_of(slides[slide_id], config=config).features
+
+    return SlideArrays(list(slides), features)
 
 
 def read_patches(slide: Slide, tiles: Tiles, *, config: StudyConfig) -> NDArray[np.uint8]:

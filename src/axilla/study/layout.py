@@ -32,7 +32,13 @@ class Layout:
 
     def features(self, encoder: str, slide_id: str) -> Path:
         """Features of a slide."""
-        return self.out / "features" / encoder / f"{slide_id}.h5"
+        # `timm:name`: a colon is no part of a folder's name everywhere.
+        return self.out / "features" / encoder.replace(":", "-") / f"{slide_id}.h5"
+
+    @property
+    def imported(self) -> Path:
+        """What the files of features made elsewhere hold."""
+        return self.out / "features" / "imported.json"
 
     def model(self, method: str, partition: str) -> Path:
         """Folder of a method's model; one a fold in cross-validation."""

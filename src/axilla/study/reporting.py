@@ -80,7 +80,7 @@ def _contents(
         published=_published(fitting, metrics),
         settings=_shown_settings(config),
         highlights=highlights(metrics),
-        methods=method_sentences(config),
+        methods=method_sentences(config, fitting.imported),
         versions={
             "axilla": __version__,
             "python": platform.python_version(),
@@ -99,6 +99,11 @@ def _shown_settings(config: StudyConfig) -> dict[str, Any]:
                 settings[key]["folder"] = Path(settings[key]["folder"]).name
             else:
                 settings[key] = Path(settings[key]).name
+    if config.imported is not None:
+        settings["features"]["folder"] = config.imported.folder.name
+        for unused in ("encoder", "patches", "regions"):  # of files made elsewhere they say nothing
+            del settings[unused]
+        return settings
     weights = settings["encoder"]["weights"]
     settings["encoder"]["weights"] = Path(weights).name
     return settings
@@ -133,6 +138,14 @@ def _flow(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
                 excluded=reasons("tile"),
             )
         )
+    if fitting.imported is not None:
+        facts = fitting.imported.facts.values()
+        steps.append(
+            FlowStep(
+                title="Features made elsewhere", patients=left, slides=len(facts),
+                patches=sum(f.patches for f in facts),
+            )
+        )  # fmt: skip
     branches: tuple[tuple[str, int, str], ...]
     if len(fitting.partitions) > 1:
         folds = len({p.fold for p in fitting.partitions})
@@ -275,7 +288,9 @@ def _cases(
                     truth=fitting.cohort.classes[patient.label],
                     score=f"{row.score:.3f}{side}",
                     heatmap=_picture(layout.heatmap(slide.slide_id), "Attention over the slide"),
-                    gallery=_picture(layout.gallery(slide.slide_id), "Patches by attention"),
+                    gallery=_picture(layout.gallery(slide.slide_id), "Patches by attention")
+                    if fitting.imported is None
+                    else None,
                 )
             )
     return tuple(found)

@@ -10,9 +10,15 @@ from axilla.core.config import StudyConfig
 from axilla.core.types import METHOD_TITLES, Cohort
 from axilla.report.contents import Highlight
 from axilla.study.fitting import Fitting
+from axilla.study.imported import Imported
 
 SHOWN_SLIDES = 20
 """Most slides that a sentence lists."""
+_FIRST_WEIGHTS = {
+    "none": "drawn at random",
+    "imagenet": "those of ImageNet",
+    "published": "those that its authors published",
+}
 SMALL_TEST = 100
 """Under so many test patients the report warns that intervals are wide."""
 
@@ -72,39 +78,20 @@ def highlights(metrics: Mapping[str, Any]) -> tuple[Highlight, ...]:
     return tuple(found)
 
 
-def method_sentences(config: StudyConfig) -> tuple[str, ...]:
-    """How it was done, from the settings."""
+def method_sentences(config: StudyConfig, imported: Imported | None = None) -> tuple[str, ...]:
+    """How it was done, from the settings, and from the features where they came ready."""
     found = []
-    if config.uses_slides:
-        way = "trained end to end" if config.encoder.trainable else "frozen"
-        start = {"none": "drawn at random", "imagenet": "those of ImageNet"}.get(
-            config.encoder.weights, "those of a file"
-        )
-        patches = (
-            f"Ready patches of {config.patches.size} pixels were used as they are."
-            if config.regions == "patches"
-            else f"Regions ({config.regions}) were cut into patches of {config.patches.size} "
-            f"pixels without overlap; patches with {config.patches.max_blank:.0%} or more white "
-            "were dropped."
-        )
-        bags = (
-            f"Bags of {config.bags.size} patches were drawn without replacement."
-            if config.bags.file is None
-            else f"The bags are those of the file {config.bags.file.name}."
-        )
+    if imported is not None:
         found.append(
-            f"{patches} {bags} The encoder is {config.encoder.name} ({way}, first weights "
-            f"{start}); instances are pooled by {config.aggregator.kind}; a patient's score is "
-            "the mean over the patient's bags, computed in evaluation mode."
+            f"Features of length {imported.dimension:,} came ready from files of "
+            f"{' and '.join(imported.sources)}, made by "
+            f"{imported.encoder or 'an encoder that the files do not name'}. Bags of "
+            f"{config.bags.size} patches were drawn without replacement; instances are pooled by "
+            f"{config.aggregator.kind}; a patient's score is the mean over the patient's bags."
         )
-        if config.stain is not None:
-            target = {
-                "published": "a published constant", "training": "the mean of training slides",
-            }.get(config.stain.target, "a reference image")  # fmt: skip
-            found.append(
-                f"The stain of every slide was normalised by the method of "
-                f"{config.stain.method.capitalize()}, from the slide's own patches to {target}."
-            )
+    elif config.uses_slides:
+        found += _image_sentences(config)
+    if config.uses_slides:
         found.append(
             f"Training: Adam, learning rate {config.training.lr:g}, weight decay "
             f"{config.training.weight_decay:g}, {config.training.epochs} epochs, seed "
@@ -123,6 +110,39 @@ def method_sentences(config: StudyConfig) -> tuple[str, ...]:
         "intervals. All tests are two-sided."
     )
     return tuple(found)
+
+
+def _image_sentences(config: StudyConfig) -> list[str]:
+    """From the slides to a patient's score."""
+    way = "trained end to end" if config.encoder.trainable else "frozen"
+    start = _FIRST_WEIGHTS.get(config.encoder.weights, "those of a file")
+    patches = (
+        f"Ready patches of {config.patches.size} pixels were used as they are."
+        if config.regions == "patches"
+        else f"Regions ({config.regions}) were cut into patches of {config.patches.size} "
+        f"pixels without overlap; patches with {config.patches.max_blank:.0%} or more white "
+        "were dropped."
+    )
+    bags = (
+        f"Bags of {config.bags.size} patches were drawn without replacement."
+        if config.bags.file is None
+        else f"The bags are those of the file {config.bags.file.name}."
+    )
+    found = []
+    found.append(
+        f"{patches} {bags} The encoder is {config.encoder.name} ({way}, first weights "
+        f"{start}); instances are pooled by {config.aggregator.kind}; a patient's score is "
+        "the mean over the patient's bags, computed in evaluation mode."
+    )
+    if config.stain is not None:
+        target = {
+            "published": "a published constant", "training": "the mean of training slides",
+        }.get(config.stain.target, "a reference image")  # fmt: skip
+        found.append(
+            f"The stain of every slide was normalised by the method of "
+            f"{config.stain.method.capitalize()}, from the slide's own patches to {target}."
+        )
+    return found
 
 
 def outline_sentences(repaired: Mapping[str, int]) -> tuple[str, ...]:
@@ -196,6 +216,12 @@ def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str
         found.append(
             f"The stain of {len(kept)} slide{'s' if len(kept) != 1 else ''} could not be "
             f"estimated, so that the colours are those of the file: {', '.join(kept)}."
+        )
+    bare = () if fitting.imported is None else fitting.imported.without_coords
+    if bare:
+        found.append(
+            f"The features of {len(bare)} slides come without coordinates of their patches: no "
+            "heat map can be drawn of them."
         )
     excluded = [e for e in fitting.cohort.excluded if e.step != "endpoint"]
     if excluded:

@@ -1,0 +1,296 @@
+"""Features made elsewhere, read as they are: TRIDENT, CLAM, STAMP, tensors, and our own files.
+
+| written by | features | coords | says |
+|---|---|---|---|
+| TRIDENT | `features` [n, D] or [1, n, D] | level-0 pixels | `features.attrs`: encoder; `coords.attrs`: patch_size_level0 |
+| CLAM | `features` [n, D] | level-0 pixels | nothing |
+| STAMP | `feats` [n, D] | µm; before version 2, 224ths of 256 µm | file attrs: extractor, tile_size_um (tile_size and unit in 2.0) |
+| axilla | `features` [n, D] | level-0 pixels | file attrs: encoder, schema_version |
+| .pt | a tensor [n, D] or [1, n, D] | none | nothing |
+"""  # noqa: E501 - a table
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, Literal
+
+import h5py
+import numpy as np
+import torch
+
+from axilla.core.errors import FeaturesError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+MAX_BYTES = 16 * 2**30
+"""Of one slide's features: a file that says it holds more is not read."""
+_STAMP_UM, _STAMP_PX = 256.0, 224
+_UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
+"""What h5py raises for a file that is not whole."""
+_UNLOADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, UnpicklingError)
+Format = Literal["trident", "clam", "stamp", "axilla", "pt"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlideFeatures:
+    """Features of one slide as its file has them.
+
+    `features` float16 or float32 [n, D], all finite; `coords` float64 [n, 2], the patches' top left
+    corners (x, y) in `unit`, None where the file has none.
+    """
+
+    features: NDArray[Any]
+    coords: NDArray[np.float64] | None
+    unit: Literal["px", "µm"]
+    """Pixels of level 0, or µm."""
+    patch_size: float | None
+    """Side of a patch in `unit`; None where the file does not say."""
+    source: Format
+    encoder: str | None
+    """As the file names it."""
+
+
+class _Wrong(Exception):  # noqa: N818 - becomes a FeaturesError, which knows patient and file
+    """What is wrong with a file, and what to do about it."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        self.cause, self.remedy = cause, remedy
+        super().__init__(cause)
+
+
+def read_slide_features(
+    path: Path, *, patient_id: str, source: Format | Literal["auto"] = "auto"
+) -> SlideFeatures:
+    """Read features made elsewhere.
+
+    Raises
+    ------
+    FeaturesError
+        The file is cut short, of no known layout or of another than `source`, holds no patch or
+        values that are no numbers; patient and file are named.
+    """
+    try:
+        found = _read_pt(path) if path.suffix == ".pt" else _read_h5(path, source)
+        checked = _checked(found)
+    except _Wrong as wrong:
+        raise FeaturesError(wrong.cause, wrong.remedy, patient=patient_id, file=path) from wrong
+    return checked
+
+
+def slide_features(
+    features: ArrayLike,
+    *,
+    coords: ArrayLike | None = None,
+    patch_size: float | None = None,
+    encoder: str | None = None,
+) -> SlideFeatures:
+    """Features and coordinates from arrays, held to the same rules as files.
+
+    Parameters
+    ----------
+    features
+        [n, D].
+    coords
+        [n, 2], top left corners (x, y) in level-0 pixels.
+    patch_size
+        Side of a patch in level-0 pixels.
+
+    Raises
+    ------
+    FeaturesError
+        Shapes do not match, or values are no numbers.
+    """
+    try:
+        return _checked(
+            SlideFeatures(
+                features=np.asarray(features),
+                coords=None if coords is None else np.asarray(coords, dtype=np.float64),
+                unit="px",
+                patch_size=patch_size,
+                source="trident",
+                encoder=encoder,
+            )
+        )
+    except _Wrong as wrong:
+        raise FeaturesError(wrong.cause, wrong.remedy) from wrong
+
+
+def _checked(found: SlideFeatures) -> SlideFeatures:
+    features, coords = found.features, found.coords
+    if features.ndim == 3 and features.shape[0] == 1:
+        features = features[0]
+    again = "Compute them again, or run with --exclude-failed."
+    if features.size == 0:
+        raise _Wrong("the features hold no patch.", again)
+    if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
+        raise _Wrong(
+            f"the features are {features.dtype} {list(features.shape)}, not numbers [n, D].", again
+        )
+    if features.dtype not in (np.float16, np.float32):
+        with np.errstate(over="ignore"):
+            features = features.astype(np.float32)
+    bad = int((~np.isfinite(features).all(axis=1)).sum())
+    if bad:
+        raise _Wrong(f"the features of {bad} patches are no finite numbers.", again)
+    if coords is not None:
+        if coords.ndim == 3 and coords.shape[0] == 1:
+            coords = coords[0]
+        if coords.shape != (len(features), 2) or not np.isfinite(coords).all():
+            raise _Wrong(
+                f"there are {len(features)} patches, but the coordinates are "
+                f"{list(coords.shape)}, not [{len(features)}, 2].",
+                again,
+            )
+    return SlideFeatures(
+        features=features, coords=coords, unit=found.unit, patch_size=found.patch_size,
+        source=found.source, encoder=found.encoder,
+    )  # fmt: skip
+
+
+def _read_pt(path: Path) -> SlideFeatures:
+    if path.stat().st_size > MAX_BYTES:
+        raise _Wrong("the file is too large to be the features of one slide.", "Check the file.")
+    try:
+        # weights_only: a pickle that holds anything but tensors is refused, never run.
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNLOADABLE as error:
+        raise _Wrong(
+            f"the file is cut short, or holds something else than a tensor ({_first(error)}).",
+            "Save the features with torch.save(tensor, file), or as .h5.",
+        ) from error
+    if not isinstance(tensor, torch.Tensor):
+        raise _Wrong(
+            "the file holds no tensor.", "Save the features with torch.save(tensor, file)."
+        )
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    return SlideFeatures(
+        features=tensor.detach().numpy(), coords=None, unit="px", patch_size=None, source="pt",
+        encoder=None,
+    )  # fmt: skip
+
+
+def _read_h5(path: Path, source: str) -> SlideFeatures:
+    try:
+        with h5py.File(path, "r") as file:
+            found = _layout(file)
+            if source not in {"auto", found}:
+                raise _Wrong(
+                    f"the file is laid out as {found} writes it, but features.format is {source}.",
+                    "Set features.format: auto, or give the files of one program.",
+                )
+            features = _dataset(file, "feats" if found == "stamp" else "features")
+            coords = _dataset(file, "coords") if "coords" in file else None
+            attrs = dict(file.attrs)
+            of_features = dict(file["features"].attrs) if found == "trident" else {}
+            of_coords = (
+                dict(file["coords"].attrs) if found == "trident" and "coords" in file else {}
+            )
+    except _UNREADABLE as error:
+        raise _Wrong(
+            f"the file is cut short or no HDF5 ({_first(error)}).",
+            "Copy it again, or compute the features again; or run with --exclude-failed.",
+        ) from error
+    if found == "stamp":
+        return _stamp(features, coords, attrs)
+    size = of_coords.get("patch_size_level0")
+    return SlideFeatures(
+        features=features,
+        coords=None if coords is None else coords.astype(np.float64),
+        unit="px",
+        patch_size=None if size is None else float(size),
+        source=found,
+        encoder=_text((of_features if found == "trident" else attrs).get("encoder")),
+    )
+
+
+def _layout(file: h5py.File) -> Format:
+    if "feats" in file:
+        return "stamp"
+    if "features" not in file:
+        raise _Wrong(
+            f"the file holds neither `features` nor `feats` ({', '.join(file) or 'nothing'}).",
+            "Give files of TRIDENT, CLAM or STAMP, or .pt tensors.",
+        )
+    if "schema_version" in file.attrs and "encoder" in file.attrs:
+        return "axilla"
+    says = set(file["features"].attrs) | (set(file["coords"].attrs) if "coords" in file else set())
+    return "trident" if says & {"encoder", "patch_size_level0", "level0_magnification"} else "clam"
+
+
+def _dataset(file: h5py.File, name: str) -> NDArray[Any]:
+    """One array of the file itself, of a size that can be."""
+    data = file[name]
+    inside = isinstance(file.get(name, getlink=True), h5py.HardLink)
+    if not inside or not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+        # Such a file could make us read any other file of this machine.
+        raise _Wrong(f"`{name}` is no array of the file itself.", "Write the arrays into the file.")
+    if data.size is None or data.size * data.dtype.itemsize > MAX_BYTES:
+        raise _Wrong(
+            f"`{name}` says it is {data.shape}, too large for one slide.", "Check the file."
+        )
+    value: NDArray[Any] = data[()]
+    return value
+
+
+def _stamp(
+    features: NDArray[Any], coords: NDArray[Any] | None, attrs: Mapping[str, Any]
+) -> SlideFeatures:
+    kind = _text(attrs.get("feat_type")) or "tile"
+    if kind != "tile":
+        raise _Wrong(
+            f"these are the features of a whole {kind}, not of its tiles.",
+            "Give the files that `stamp preprocess` wrote.",
+        )
+    size: float | None = None
+    if "tile_size_um" in attrs:
+        size = float(attrs["tile_size_um"])
+    elif _text(attrs.get("unit")) == "um" and "tile_size" in attrs:
+        size = float(attrs["tile_size"])
+    elif coords is not None and round(float(attrs.get("tile_size", _stride(coords)))) == _STAMP_PX:
+        # Before version 2: tiles of 256 µm at 224 pixels, counted in those pixels.
+        coords = coords.astype(np.float64) * (_STAMP_UM / _STAMP_PX)
+        size = _STAMP_UM
+    else:
+        coords = None  # of no known unit: none is better than made up
+    return SlideFeatures(
+        features=features,
+        coords=None if coords is None else coords.astype(np.float64),
+        unit="µm",
+        patch_size=size,
+        source="stamp",
+        encoder=_text(attrs.get("extractor")),
+    )
+
+
+def patch_side(found: SlideFeatures) -> float | None:
+    """Side of a patch in `unit`: as the file says, else the smallest step of the coordinates."""
+    if found.patch_size is not None or found.coords is None:
+        return found.patch_size
+    step = _stride(found.coords)
+    return step if step > 0 else None
+
+
+def _stride(coords: NDArray[Any]) -> float:
+    """Smallest distance between neighbouring columns or rows; 0 where there is one patch only."""
+    steps = [
+        np.diff(np.unique(np.asarray(c, dtype=np.float64))) for c in np.reshape(coords, (-1, 2)).T
+    ]
+    positive = [step.min() for step in steps if step.size]
+    return float(min(positive)) if positive else 0.0
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    # TRIDENT writes the word None where it does not know.
+    return None if value is None or str(value) in {"", "None"} else str(value)
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,85 @@
+"""The encoders of the paper, from torchvision, and the small net."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torchvision
+from torch import nn
+
+from axilla.features.small_cnn import SmallCNN
+from axilla.features.spec import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+H_AND_E_MEAN = (0.70, 0.54, 0.69)
+H_AND_E_STD = (0.24, 0.28, 0.21)
+"""Of H&E patches in general (those usual for PatchCamelyon, rounded); no cohort's own."""
+
+
+def _torchvision(name: str, **options: Any) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+        return network
+
+    return build
+
+
+def _part(network: nn.Module, name: str) -> nn.Module:
+    return network.get_submodule(name)
+
+
+def _trim_sequential(network: nn.Module) -> nn.Module:
+    return nn.Sequential(_part(network, "features"), _part(network, "avgpool"))
+
+
+def _trim_densenet(network: nn.Module) -> nn.Module:
+    # torchvision applies the last ReLU in forward(), beside the classifier; the original lost it.
+    return nn.Sequential(_part(network, "features"), nn.ReLU(), nn.AdaptiveAvgPool2d((7, 7)))
+
+
+def _trim_fc(network: nn.Module) -> nn.Module:
+    network.fc = nn.Identity()
+    return network
+
+
+def _trim_inception(network: nn.Module) -> nn.Module:
+    network.fc = nn.Identity()
+    network.dropout = nn.Identity()
+    # In training mode torchvision would return the auxiliary classifier's logits as well.
+    setattr(network, "AuxLogits", None)  # noqa: B010 - typed as Module
+    setattr(network, "aux_logits", False)  # noqa: B010 - likewise
+    return network
+
+
+TORCHVISION_SPECS: Mapping[str, EncoderSpec] = {
+    spec.name: spec
+    for spec in (
+        EncoderSpec(
+            "alexnet", 224, 256 * 6 * 6, IMAGENET_MEAN, IMAGENET_STD,
+            _torchvision("alexnet"), _trim_sequential, ("classifier.",),
+        ),
+        EncoderSpec(
+            "vgg16_bn", 224, 512 * 7 * 7, IMAGENET_MEAN, IMAGENET_STD,
+            _torchvision("vgg16_bn", init_weights=True), _trim_sequential, ("classifier.",),
+        ),
+        EncoderSpec(
+            "resnet50", 224, 2048, IMAGENET_MEAN, IMAGENET_STD,
+            _torchvision("resnet50"), _trim_fc, ("fc.",),
+        ),
+        EncoderSpec(
+            "densenet121", 224, 1024 * 7 * 7, IMAGENET_MEAN, IMAGENET_STD,
+            _torchvision("densenet121"), _trim_densenet, ("classifier.",),
+        ),
+        EncoderSpec(
+            "inception_v3", 299, 2048, IMAGENET_MEAN, IMAGENET_STD,
+            _torchvision("inception_v3", transform_input=True, init_weights=False),
+            _trim_inception, ("fc.", "AuxLogits."),
+        ),
+        EncoderSpec(
+            "small_cnn", None, 512, H_AND_E_MEAN, H_AND_E_STD,
+            SmallCNN, lambda network: network, (), library="own", words=(),
+        ),
+    )
+}  # fmt: skip
