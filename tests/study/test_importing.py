@@ -81,11 +81,11 @@ def with_bags(tmp_path: Path) -> Path:
     (folder / "json").mkdir(parents=True)
     table = clinical_table()
     table.to_excel(folder / "patient-clinical-data.xlsx", index=False)
-    patch = np.full((256, 256, 3), 120, np.uint8)
     for n in range(1, N + 1):
         (folder / "patches" / str(n)).mkdir(parents=True)
         for x in range(4):
             name = f"{n}_0_{256 * x}_0.jpg"
+            patch = np.random.default_rng([n, x]).integers(90, 200, (256, 256, 3), np.uint8)
             cv2.imwrite(str(folder / "patches" / str(n) / name), patch)
     for task in (0, 2):
         bags: dict[str, list[Any]] = {"train": [], "val": [], "test": []}

@@ -151,6 +151,14 @@ def test_one_slide_under_two_patients(tmp_path: Path) -> None:
     )
 
 
+def test_most_ready_patches_of_a_slide_must_be_another_slides(tmp_path: Path) -> None:
+    a, b = (tuple(tmp_path / f"{s}_{n}.png" for n in range(4)) for s in "ab")
+    slides = [Slide("a", "A", a), Slide("b", "B", b)]
+    pairs = list(zip(a, b, strict=True))
+    assert duplicate_slides(slides, pairs[:2], patches=True) == []
+    assert [p.slide for p in duplicate_slides(slides, pairs[:3], patches=True)] == ["a", "b"]
+
+
 COLUMNS = {
     "nodes_positive": "nodes", "aln_involved": "nodes", "number_of_lymph_node_metastases": "nodes",
     "sln": "nodes", "ln_ratio": "nodes", "pn": "nodes", "n_stage": "nodes", "stage": "nodes",

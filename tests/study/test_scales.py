@@ -18,10 +18,10 @@ from axilla.core.errors import InputProblems, Problem
 from axilla.core.progress import Silent
 from axilla.study.chain import check, run
 from axilla.study.inputs import check_inputs
-from axilla.study.tiling import tile_slides
+from axilla.study.tiling import check_memory, tile_slides
 
 Make = Callable[..., dict[str, Any]]
-PEOPLE = [f"G{number:02d}" for number in range(12)]
+PEOPLE = [f"G{number:02d}" for number in range(24)]
 HEADER = "patient_id,age,tumor_size_cm,er,pr,her2,nodes,mpp"
 
 
@@ -154,7 +154,7 @@ def test_real_slides_with_without_and_beyond_reading(data_dir: Path, tmp_path: P
     table.write_text("\n".join([HEADER, *rows[:2]]).replace("positive,negative,negative,1,",
                      "positive,negative,negative,1,0.25") + "\n", encoding="utf-8")  # fmt: skip
     config = StudyConfig.model_validate(settings)
-    cohort = check_inputs(config, reporter=Silent()).cohort
+    cohort = check_inputs(config, reporter=Silent(), memory=check_memory(config)).cohort
     assert cohort is not None
     tiles = tile_slides(cohort, config=config, exclude_failed=False, reporter=Silent())
     got = {name: (grid.size_level0, grid.mpp) for name, grid in tiles.grids.items()}

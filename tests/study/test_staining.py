@@ -140,8 +140,9 @@ def test_a_target_of_training_slides_has_nothing_of_the_others(study: dict[str, 
     assert 0 < len(train) < 20
     expected = mean_stain([stain for stain in train if stain is not None])
     assert stains.target.to_json() == expected.to_json()
-    for patient in (*partition.members("val"), *partition.members("test")):
-        write_dyed(config.slides / f"{patient}.png", seed=100)
+    others = (*partition.members("val"), *partition.members("test"))
+    for seed, patient in enumerate(others, start=100):
+        write_dyed(config.slides / f"{patient}.png", seed=seed)
     assert stained(config)[1].target.to_json() == expected.to_json()
 
 

@@ -24,6 +24,8 @@ CHUNK = 8
 MIN_COSINE = 0.9999
 """Between a patch's features in bfloat16 and in float32; measured: 0.99997 and more."""
 _COMPARED = 4
+_CONVERTED = frozenset({"alexnet", "vgg16_bn", "resnet50", "densenet121", "inception_v3"})
+"""Encoders whose features by OpenVINO are measured; tracing others may fix what varies."""
 _HARDWARE = ("amx_bf16", "avx512_bf16")
 """Without these a processor emulates bfloat16, which is slower than float32."""
 
@@ -49,15 +51,14 @@ def choose_computing(
     """What `encoder.precision` comes to on this machine.
 
     `auto` is bfloat16 where the CPU multiplies it in hardware, else float32. OpenVINO computes on
-    a CPU where it is installed (the extra `openvino`) and the encoder's input has a size of its
-    own.
+    a CPU where it is installed (the extra `openvino`) and the encoder is one of torchvision's.
     """
     cpu = device == "cpu"
     precision = setting
     if precision == "auto":
         precision = "bfloat16" if cpu and _multiplies_bfloat16() else "float32"
     has_openvino = importlib.util.find_spec("openvino") is not None
-    fits = cpu and has_openvino and encoder.input_px is not None
+    fits = cpu and has_openvino and encoder.name in _CONVERTED
     return Computing(precision=precision, backend="openvino" if fits else "torch")
 
 

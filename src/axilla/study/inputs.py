@@ -74,7 +74,8 @@ def check_inputs(
         problems.extend(_check_encoder(config))
         problems.extend(_check_reference(config))
         images = [image for slide in slides for image in slide.images]
-        problems.extend(duplicate_slides(slides, same_files(images, memory=memory)))
+        same = same_files(images, memory=memory)
+        problems.extend(duplicate_slides(slides, same, patches=config.regions == "patches"))
         problems.extend(_check_bags(without(cohort, _dropped(problems, cohort)), config))
     cohort = without(cohort, _dropped(problems, cohort))
     if not any(problem.fatal for problem in problems):

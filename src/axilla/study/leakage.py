@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -50,13 +51,17 @@ def alike_groups(cohort: Cohort, *, config: StudyConfig) -> list[Problem]:
     ]
 
 
-def duplicate_slides(slides: Sequence[Slide], same: Iterable[Sequence[Path]]) -> list[Problem]:
+def duplicate_slides(
+    slides: Sequence[Slide], same: Iterable[Sequence[Path]], *, patches: bool = False
+) -> list[Problem]:
     """Slides that hold the same bytes as another slide; `same` are groups of equal files.
 
-    One problem for every slide of such a group: nobody can tell from here whose slide it is.
+    One problem for every slide of such a group: nobody can tell from here whose slide it is. Of
+    ready `patches` most must be another slide's: two patches of one colour may well be equal.
     """
     owner = {image: slide for slide in slides for image in slide.images}
     problems: dict[tuple[str, str], Problem] = {}
+    shared: Counter[tuple[str, str]] = Counter()
     for group in same:
         owners = list(dict.fromkeys(owner[image] for image in group))
         for image in group:
@@ -64,6 +69,7 @@ def duplicate_slides(slides: Sequence[Slide], same: Iterable[Sequence[Path]]) ->
             others = [other for other in owners if other != slide]
             if not others:
                 continue  # two equal regions of one slide
+            shared[slide.patient_id, slide.slide_id] += 1
             named = ", ".join(f"slide {o.slide_id} of patient {o.patient_id}" for o in others)
             problems.setdefault(
                 (slide.patient_id, slide.slide_id),
@@ -79,6 +85,9 @@ def duplicate_slides(slides: Sequence[Slide], same: Iterable[Sequence[Path]]) ->
                     code="duplicate-slide",
                 ),
             )
+    if patches:
+        images = {(slide.patient_id, slide.slide_id): len(slide.images) for slide in slides}
+        return [p for who, p in problems.items() if 2 * shared[who] > images[who]]
     return list(problems.values())
 
 

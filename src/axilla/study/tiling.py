@@ -15,7 +15,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter
 from axilla.core.slide_files import files_of
-from axilla.core.types import Cohort, PatchGrid, Patient, Region, Slide
+from axilla.core.types import MAX_SLIDE_PX, Cohort, PatchGrid, Patient, Region, Slide
 from axilla.study.checking import CheckMemory
 from axilla.study.inputs import drop_patients
 from axilla.study.layout import Layout
@@ -76,6 +76,7 @@ def tile_key(slide: Slide, *, config: StudyConfig) -> str:
         # Only where said, so that grids cut before there was such a key keep theirs.
         *([slide.table_mpp, slide.study_mpp]
           if (slide.table_mpp, slide.study_mpp) != (None, None) else ()),
+        *([slide.max_px] if slide.max_px != MAX_SLIDE_PX else []),
         *([] if slide.annotation is None and config.regions == "whole"
           else [READING, config.kept_classes]),
     )  # fmt: skip
