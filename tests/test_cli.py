@@ -511,7 +511,9 @@ def test_the_encoders_are_listed_with_what_stands_between_them_and_this_machine(
     first, why, licence = said.out.splitlines()[:3]
     assert first.split() == ["alexnet", "-", "224", "px", "->", "9,216"]
     assert why.strip() == "weights not here: downloaded when first used, or give a file"
-    assert licence.strip() == "licence: torchvision's; trained on ImageNet"
+    assert licence.strip() == (
+        "licence, as far as known (the model's card decides): torchvision's; trained on ImageNet"
+    )
     assert "huggingface.co/paige-ai/Virchow2 with your account" in said.out
     one = axilla("encoders", "virchow2")
     assert one.out.splitlines()[0].split() == ["virchow2", "-", "224", "px", "->", "2,560"]

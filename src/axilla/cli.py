@@ -273,7 +273,7 @@ def encoders(
         side = "as cut" if one.input_px is None else f"{one.input_px} px"
         say(f"{one.name:<14} {'ready' if one.ready else '-':<6} {side:>7} -> {one.features:>6,}")
         say(f"{'':<14} {one.state}")
-        say(f"{'':<14} licence: {one.terms}")
+        say(f"{'':<14} licence, as far as known (the model's card decides): {one.terms}")
     if name is None:
         say("timm:<model>   any model of the library timm, such as timm:vit_small_patch16_224")
 

@@ -1,7 +1,9 @@
 """Encoders that were trained on pathology: UNI, CONCH, Virchow2 and the like.
 
-Architecture, input and normalisation are those of the authors' model cards and repositories, as
-they load through timm; each entry says which. Nothing is downloaded to look at this table.
+Architecture, input and normalisation are as TRIDENT builds these models through timm, or as the
+authors' own repositories do where an entry says so. The cards themselves were not at hand: licences
+and access are noted as far as known, and the card decides. Nothing is downloaded to look at this
+table.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class ClassAndMean(nn.Module):
     """f(x) = [t_0, mean over the patches' tokens]: [n, 2 C].
 
     The first `prefix` tokens are the class token and the registers; registers are left out.
-    Source: model card of Virchow2.
+    Source: how TRIDENT pools Virchow2.
     """
 
     def __init__(self, network: nn.Module, *, prefix: int) -> None:
@@ -143,12 +145,12 @@ def _as_it_is(network: nn.Module) -> nn.Module:
     return network
 
 
-# Each: timm arguments as the authors' card gives them. `global_pool` "token" is the class token
+# `global_pool` "token" is the class token
 # after the last norm.
 PATHOLOGY_SPECS: Mapping[str, EncoderSpec] = {
     spec.name: spec
     for spec in (
-        # Card of MahmoodLab/UNI: ViT-L/16, class token, ImageNet normalisation, bilinear.
+        # MahmoodLab/UNI: ViT-L/16, class token, ImageNet's mean and SD, bilinear.
         EncoderSpec(
             "uni", 224, 1024, IMAGENET_MEAN, IMAGENET_STD,
             _timm("uni", "vit_large_patch16_224", img_size=224, init_values=1e-5),
@@ -158,7 +160,7 @@ PATHOLOGY_SPECS: Mapping[str, EncoderSpec] = {
                 spellings=("MahmoodLab/uni",),
             ),
         ),
-        # Card of MahmoodLab/UNI2-h: ViT-H/14 with 8 registers and SwiGLU, class token.
+        # MahmoodLab/UNI2-h: ViT-H/14 with 8 registers and SwiGLU, class token.
         EncoderSpec(
             "uni2-h", 224, 1536, IMAGENET_MEAN, IMAGENET_STD,
             _timm(
@@ -182,7 +184,7 @@ PATHOLOGY_SPECS: Mapping[str, EncoderSpec] = {
                 spellings=("MahmoodLab/conch",),
             ),
         ),
-        # Card of paige-ai/Virchow2: ViT-H/14, 4 registers, SwiGLU; class token and mean of patches.
+        # paige-ai/Virchow2: ViT-H/14, 4 registers, SwiGLU; class token and mean of patches.
         EncoderSpec(
             "virchow2", 224, 2560, IMAGENET_MEAN, IMAGENET_STD,
             _timm(
@@ -195,7 +197,7 @@ PATHOLOGY_SPECS: Mapping[str, EncoderSpec] = {
                 "paige-ai/Virchow2", "pytorch_model.bin", _NON_COMMERCIAL, gated=True
             ),
         ),
-        # Card of bioptimus/H-optimus-0: ViT-g/14, 4 registers, class token, its own normalisation.
+        # bioptimus/H-optimus-0: ViT-g/14, 4 registers, class token, its own normalisation.
         # How to resize is not said there, as it expects 224 px: bilinear, torchvision's default.
         EncoderSpec(
             "h-optimus-0", 224, 1536, (0.707223, 0.578729, 0.703617),
@@ -209,7 +211,7 @@ PATHOLOGY_SPECS: Mapping[str, EncoderSpec] = {
                 "bioptimus/H-optimus-0", "pytorch_model.bin", "Apache 2.0", gated=True
             ),
         ),
-        # Card of owkin/phikon-v2: ViT-L/16 of DINOv2 without registers, class token. Its weights
+        # owkin/phikon-v2: ViT-L/16 of DINOv2 without registers, class token. Its weights
         # have the names of transformers' Dinov2Model; they are renamed for timm's same network.
         # Its image processor's interpolation was not looked up: bilinear, as TRIDENT has it.
         EncoderSpec(
@@ -220,7 +222,7 @@ PATHOLOGY_SPECS: Mapping[str, EncoderSpec] = {
                 "owkin/phikon-v2", "model.safetensors", "Owkin's licence: non-commercial"
             ),
         ),
-        # Card of prov-gigapath/prov-gigapath (tile encoder): ViT-g/16, SwiGLU, class token; resized
+        # prov-gigapath/prov-gigapath (tile encoder): ViT-g/16, SwiGLU, class token; resized
         # to 256 bicubic, the inner 224 taken.
         EncoderSpec(
             "prov-gigapath", 224, 1536, IMAGENET_MEAN, IMAGENET_STD,
