@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from axilla.core.errors import CohortError
-from axilla.core.slide_files import is_file_name
+from axilla.core.slide_files import belongs
 from axilla.core.types import Slide
 
 if TYPE_CHECKING:
@@ -36,15 +36,7 @@ class FeatureFinder:
         problem: Callable[..., None],
     ) -> Slide | None:
         """The slide with its file of features, or None with a problem said."""
-        if not is_file_name(slide_id):
-            problem(f"the slide id {slide_id!r} cannot be a file's name.", "Take out slashes.")
-            return None
-        owner = self.owner.setdefault(slide_id, patient_id)
-        if owner != patient_id:
-            problem(
-                f"the slide {slide_id} belongs to patient {owner} as well.",
-                "Give each slide to one patient.",
-            )
+        if not belongs(slide_id, patient_id, owner=self.owner, problem=problem):
             return None
         paths = [self.folder / f"{slide_id}{suffix}" for suffix in self.suffixes]
         found = [path for path in paths if path.is_file()]

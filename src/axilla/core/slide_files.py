@@ -49,6 +49,23 @@ def files_of(image: Path) -> tuple[Path, ...]:
     return (image,)
 
 
+def belongs(
+    slide_id: str, patient_id: str, *, owner: dict[str, str], problem: Callable[..., None]
+) -> bool:
+    """Whether the slide has a usable id and is this patient's alone; `owner` remembers whose."""
+    if not is_file_name(slide_id):
+        problem(f"the slide id {slide_id!r} cannot be a file's name.", "Take out slashes.")
+        return False
+    first = owner.setdefault(slide_id, patient_id)
+    if first != patient_id:
+        problem(
+            f"the slide {slide_id} belongs to patient {first} as well.",
+            "Give each slide to one patient.",
+        )
+        return False
+    return True
+
+
 class SlideFinder:
     """The folders of slides and annotations, listed once."""
 
@@ -95,15 +112,7 @@ class SlideFinder:
         self, patient_id: str, slide_id: str, named: str, problem: Callable[..., None]
     ) -> Slide | None:
         """The slide's files, or None with a problem said."""
-        if not is_file_name(slide_id):
-            problem(f"the slide id {slide_id!r} cannot be a file's name.", "Take out slashes.")
-            return None
-        owner = self.owner.setdefault(slide_id, patient_id)
-        if owner != patient_id:
-            problem(
-                f"the slide {slide_id} belongs to patient {owner} as well.",
-                "Give each slide to one patient.",
-            )
+        if not belongs(slide_id, patient_id, owner=self.owner, problem=problem):
             return None
         if self.ready:
             images = self._patches(slide_id, problem)

@@ -11,6 +11,7 @@ import numpy as np
 from axilla.core.errors import AnnotationError, SlideError
 from axilla.core.types import PatchGrid, SlidePixels
 from axilla.wsi.annotations import check_regions
+from axilla.wsi.flat_readers import Closing
 from axilla.wsi.masks import inside_mask, polygon_edges
 from axilla.wsi.ready import ReadyWindow
 from axilla.wsi.scale import patch_side_level0, slide_mpp
@@ -20,7 +21,6 @@ from axilla.wsi.whiteness import white_share
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -138,7 +138,7 @@ def _cut(
     )
 
 
-class PatchReader:
+class PatchReader(Closing):
     """Pixels of a grid's patches, the same that `cut_patches` judged.
 
     Parameters
@@ -164,17 +164,6 @@ class PatchReader:
         self._regions = {region.index: region for region in regions}
         self._size = config.size
         self._images = _Images(slide, config=config, open_image=open_image, max_open=_MAX_OPEN)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return len(self._grid)
