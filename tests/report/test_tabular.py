@@ -35,6 +35,14 @@ def test_an_interval_is_taken_from_its_value() -> None:
     assert (cell.text, cell.interval) == ("0.816", "[0.758, 0.865]")
 
 
+def test_marks_of_footnotes_are_taken_from_their_value() -> None:
+    view = lay_out(table(("a", "0.683^a,b [0.409, 0.887]"), ("b", "0.700 [0.426, 0.898]")))
+    cells = [row.cells[0] for block in view.blocks for row in block]
+    assert [(c.text, c.marks, c.interval) for c in cells] == [
+        ("0.683", "a,b", "[0.409, 0.887]"), ("0.700", "", "[0.426, 0.898]"),
+    ]  # fmt: skip
+
+
 def test_a_percentage_in_parentheses_stays_beside_its_count() -> None:
     (cell,) = lay_out(table(("ER", "326 (38.8)"))).blocks[0][0].cells
     assert (cell.text, cell.interval) == ("326 (38.8)", "")

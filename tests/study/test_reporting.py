@@ -99,6 +99,8 @@ def test_the_report_of_the_tiny_study(finished: tuple[StudyConfig, StudyResult])
     assert not re.search(r"https?://(?!www\.w3\.org)", re.sub(r"data:[^\"']*", "", page))
     assert str(config.out.parent) not in page, "a report is passed on"
     assert str(config.cohort.parent) not in page
+    assert re.search(r"0\.\d{3}<sup>a,b</sup>", page), "Table 2 marks what was compared"
+    assert "DeLong, in comparison with DL-CNB model in the independent test cohort" in page
     for text in (
         "This cohort is generated", "30 patients", "1,093 patches", "18 patients", "6 patients",
         "AUC 0.500", "SYN-0005", "Clinical data only", "DL-CNB+C model",

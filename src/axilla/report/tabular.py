@@ -26,6 +26,8 @@ class Cell:
     text: str
     interval: str = ""
     number: bool = False
+    marks: str = ""
+    """Of footnotes, set as a superscript behind the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ def _cell(text: str, number: bool) -> Cell:
     parts = _INTERVAL.fullmatch(text) if number else None
     if parts is None:
         return Cell(text.strip(), number=number)
-    return Cell(parts["value"].strip(), parts["interval"], number)
+    value, _, marks = parts["value"].strip().partition("^")
+    return Cell(value, parts["interval"], number, marks)
 
 
 def _csv(table: Table) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from axilla import __version__
+from axilla.analysis.performance_table import performance_table
 from axilla.core.cohort import is_generated
 from axilla.core.config import ColumnEndpoint, StudyConfig
 from axilla.core.progress import Reporter
@@ -74,7 +75,7 @@ def _contents(
             *outline_sentences({} if tiles is None else tiles.repaired()),
         ),
         flow=_flow(fitting, tiles),
-        tables=_tables(layout, fitting),
+        tables=_tables(layout, fitting, metrics),
         figures=_figures(layout, metrics),
         cases=_cases(fitting, predictions, metrics, layout),
         published=_published(fitting, metrics),
@@ -176,8 +177,12 @@ def _mix(patients: tuple[Patient, ...], fitting: Fitting) -> str:
     return ", ".join(counts)
 
 
-def _tables(layout: Layout, fitting: Fitting) -> tuple[Table, ...]:
+def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     found = []
+    titled = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
+    marks: tuple[str, ...] = ()
+    if len(fitting.cohort.classes) == 2:
+        marks = performance_table(metrics, cohort_titles=titled).notes
     titles = {
         "table1": "Patient and tumor characteristics",
         "table2": "Performance with 95% confidence intervals",
@@ -190,7 +195,7 @@ def _tables(layout: Layout, fitting: Fitting) -> tuple[Table, ...]:
                 title=title,
                 columns=tuple(map(str, frame.columns)),
                 rows=tuple(tuple(map(str, row)) for row in frame.itertuples(index=False)),
-                notes=notes,
+                notes=(*marks, *notes) if stem == "table2" else notes,
                 csv_name=f"{stem}.csv",
             )
         )
