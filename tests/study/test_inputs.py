@@ -92,7 +92,7 @@ def test_two_problems_of_one_slide_are_both_told(broken: dict[str, Any]) -> None
 
 def test_tissue_is_searched_and_told_once(broken: dict[str, Any]) -> None:
     config = StudyConfig.model_validate(broken | {"regions": "tissue", "annotations": None})
-    assert [p.patient for p in check(config)] == ["B1", "B6", "B7", "B2", "B3"]
+    assert [p.patient for p in check(config)] == ["B1", "B6", "B7", "B2", "B3", "B8"]
 
 
 def test_run_refuses_before_computing(broken: dict[str, Any]) -> None:
@@ -140,6 +140,8 @@ def test_a_slide_of_glass_and_ink_stops_a_run_and_is_named(plain_study: Make) ->
     with pytest.raises(InputProblems) as caught:
         run(config, until="tile")
     (problem,) = caught.value.problems
+    assert check(config) == (problem,)
+    assert not (config.out / "patches").exists(), "found before anything was cut"
     assert (problem.patient, problem.file) == ("G03", settings["slides"] / "G03.png")
     assert problem.cause.startswith("no tissue was found on slide G03: it shows glass, dust or ink")
     assert "regions: whole" in problem.remedy

@@ -59,7 +59,8 @@ def check_inputs(
     cohort = reading.cohort
     slides = slides_of(cohort.patients) if config.imported is None else []
     if config.uses_slides:
-        for found in check_slides(slides, config, reporter=reporter, memory=memory):
+        patients = cohort.patients if slides else ()
+        for found in check_slides(patients, config, reporter=reporter, memory=memory):
             problems.extend(found.problems)
             notes.extend(found.notes)
     for note in notes:

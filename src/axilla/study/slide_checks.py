@@ -38,27 +38,51 @@ def excludable(error: AxillaError, slide: Slide) -> Problem:
     )
 
 
+def without_tissue(patient: Patient) -> Problem:
+    """Nothing was there to be cut: the search for tissue found none on any slide."""
+    names = ", ".join(slide.slide_id for slide in patient.slides)
+    return Problem(
+        cause=f"no tissue was found on slide {names}: it shows glass, dust or ink alone, or the "
+        "stain is too faint to be told from glass.",
+        remedy="Look at the slide; where there is tissue, outline it in an annotation or set "
+        "regions: whole; or run with --exclude-failed.",
+        patient=patient.patient_id,
+        file=patient.slides[0].images[0],
+        fatal=False,
+    )
+
+
 def check_slides(
-    slides: list[Slide], config: StudyConfig, *, reporter: Reporter, memory: CheckMemory
+    patients: tuple[Patient, ...], config: StudyConfig, *, reporter: Reporter, memory: CheckMemory
 ) -> Iterator[Fit]:
-    """What is wrong with each slide, in their order, some slides looked at at a time."""
+    """What is wrong with each slide, in their order, some slides looked at at a time.
+
+    A slide without tissue is a problem where its patient has no other.
+    """
 
     def look(slide: Slide) -> Fit | None:
         return None if memory.knows(slide) else _check_slide(slide, config)
 
+    slides = slides_of(patients)
     if not slides:
         return
+    bare: set[str] = set()
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         futures = [pool.submit(look, slide) for slide in slides]
         pairs = list(zip(slides, futures, strict=True))
         try:
             for slide, future in reporter.track(pairs, "Checking slides"):
                 found = future.result() or Fit()
-                if not found.problems and not found.notes:
+                if found.empty:
+                    bare.add(slide.slide_id)
+                elif not found.problems and not found.notes:
                     memory.remember(slide)
                 yield found
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+    for patient in patients:
+        if all(slide.slide_id in bare for slide in patient.slides):
+            yield Fit(problems=(replace(without_tissue(patient), code="slide"),))
 
 
 def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
@@ -98,7 +122,11 @@ def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
             )
             notes.extend(replace(p, slide=slide.slide_id, code="annotation") for p in fit.notes)
     # A search for tissue opens the image as well, and then both say the same.
-    return Fit(problems=tuple(dict.fromkeys(problems)), notes=tuple(notes))
+    return Fit(
+        problems=tuple(dict.fromkeys(problems)),
+        notes=tuple(notes),
+        empty=not regions and not problems,
+    )
 
 
 def _check_ready_slide(slide: Slide, config: StudyConfig) -> Fit:

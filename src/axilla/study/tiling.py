@@ -15,11 +15,11 @@ from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter
 from axilla.core.slide_files import files_of
-from axilla.core.types import MAX_SLIDE_PX, Cohort, PatchGrid, Patient, Region, Slide
+from axilla.core.types import MAX_SLIDE_PX, Cohort, PatchGrid, Region, Slide
 from axilla.study.checking import CheckMemory
 from axilla.study.inputs import drop_patients
 from axilla.study.layout import Layout
-from axilla.study.slide_checks import excludable, slides_of
+from axilla.study.slide_checks import excludable, slides_of, without_tissue
 from axilla.wsi.patches import cut_patches
 from axilla.wsi.regions import find_regions
 
@@ -216,7 +216,7 @@ def _without_patches(
         if not any(counts[slide.slide_id][0] for slide in patient.slides):
             dropped = sum(counts[slide.slide_id][1] for slide in patient.slides)
             if dropped == 0:
-                yield _without_tissue(patient)
+                yield without_tissue(patient)
                 continue
             yield Problem(
                 cause=f"no patch is left: all {dropped} are too white.",
@@ -225,17 +225,3 @@ def _without_patches(
                 patient=patient.patient_id,
                 fatal=False,
             )
-
-
-def _without_tissue(patient: Patient) -> Problem:
-    """Nothing was there to be cut: the search for tissue found none on any slide."""
-    names = ", ".join(slide.slide_id for slide in patient.slides)
-    return Problem(
-        cause=f"no tissue was found on slide {names}: it shows glass, dust or ink alone, or the "
-        "stain is too faint to be told from glass.",
-        remedy="Look at the slide; where there is tissue, outline it in an annotation or set "
-        "regions: whole; or run with --exclude-failed.",
-        patient=patient.patient_id,
-        file=patient.slides[0].images[0],
-        fatal=False,
-    )

@@ -38,6 +38,8 @@ class Fit:
     """It belongs to another image, or to a copy of another size."""
     notes: tuple[Problem, ...] = ()
     """It may be right, and somebody should look."""
+    empty: bool = False
+    """No region was found to be cut."""
 
 
 def check_fit(
