@@ -184,7 +184,7 @@ def compare(name: str, cores: int) -> None:
 
 
 def main() -> int:
-    """All encoders, or those named by `--encoder`."""
+    """All encoders; the options are those of its own child processes."""
     options = child_options(encoder=str, way=str, slides=int)
     if options is not None:
         torch.set_num_threads(options.cores)
