@@ -36,7 +36,7 @@ def read_mapping(path: Path) -> dict[Any, Any]:
     """
     try:
         # A loader of plain values, as `yaml.safe_load` uses.
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceLoader)  # noqa: S506 - as above
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(
             f"the study file cannot be read ({error.strerror}).",

@@ -1,13 +1,17 @@
 """Features made elsewhere, read as they are: TRIDENT, CLAM, STAMP, tensors, and our own files.
 
-| written by | features | coords | says |
-|---|---|---|---|
-| TRIDENT | `features` [n, D] or [1, n, D] | level-0 pixels | `features.attrs`: encoder; `coords.attrs`: patch_size_level0 |
-| CLAM | `features` [n, D] | level-0 pixels | nothing |
-| STAMP | `feats` [n, D] | µm; before version 2, 224ths of 256 µm | file attrs: extractor, tile_size_um (tile_size and unit in 2.0) |
-| axilla | `features` [n, D] | level-0 pixels | file attrs: encoder, schema_version |
-| .pt | a tensor [n, D] or [1, n, D] | none | nothing |
-"""  # noqa: E501 - a table
+| written by | features | coords |
+|---|---|---|
+| TRIDENT | `features` [n, D] or [1, n, D] | level-0 pixels |
+| CLAM | `features` [n, D] | level-0 pixels |
+| STAMP | `feats` [n, D] | µm; before version 2, 224ths of 256 µm |
+| axilla | `features` [n, D] | level-0 pixels |
+| .pt | a tensor [n, D] or [1, n, D] | none |
+
+Besides, TRIDENT's file says the encoder (`features.attrs`) and the patch size (`coords.attrs`:
+patch_size_level0); STAMP's the extractor and tile_size_um (tile_size and unit in 2.0); ours the
+encoder and the schema_version.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +59,8 @@ class SlideFeatures:
     """As the file names it."""
 
 
-class _Wrong(Exception):  # noqa: N818 - becomes a FeaturesError, which knows patient and file
-    """What is wrong with a file, and what to do about it."""
+class _LayoutError(Exception):
+    """What is wrong with a file; it becomes a FeaturesError, which knows patient and file."""
 
     def __init__(self, cause: str, remedy: str) -> None:
         self.cause, self.remedy = cause, remedy
@@ -77,7 +81,7 @@ def read_slide_features(
     try:
         found = _read_pt(path) if path.suffix == ".pt" else _read_h5(path, source)
         checked = _checked(found)
-    except _Wrong as wrong:
+    except _LayoutError as wrong:
         raise FeaturesError(wrong.cause, wrong.remedy, patient=patient_id, file=path) from wrong
     return checked
 
@@ -116,7 +120,7 @@ def slide_features(
                 encoder=encoder,
             )
         )
-    except _Wrong as wrong:
+    except _LayoutError as wrong:
         raise FeaturesError(wrong.cause, wrong.remedy) from wrong
 
 
@@ -126,9 +130,9 @@ def _checked(found: SlideFeatures) -> SlideFeatures:
         features = features[0]
     again = "Compute them again, or run with --exclude-failed."
     if features.size == 0:
-        raise _Wrong("the features hold no patch.", again)
+        raise _LayoutError("the features hold no patch.", again)
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
-        raise _Wrong(
+        raise _LayoutError(
             f"the features are {features.dtype} {list(features.shape)}, not numbers [n, D].", again
         )
     if features.dtype not in (np.float16, np.float32):
@@ -136,12 +140,12 @@ def _checked(found: SlideFeatures) -> SlideFeatures:
             features = features.astype(np.float32)
     bad = int((~np.isfinite(features).all(axis=1)).sum())
     if bad:
-        raise _Wrong(f"the features of {bad} patches are no finite numbers.", again)
+        raise _LayoutError(f"the features of {bad} patches are no finite numbers.", again)
     if coords is not None:
         if coords.ndim == 3 and coords.shape[0] == 1:
             coords = coords[0]
         if coords.shape != (len(features), 2) or not np.isfinite(coords).all():
-            raise _Wrong(
+            raise _LayoutError(
                 f"there are {len(features)} patches, but the coordinates are "
                 f"{list(coords.shape)}, not [{len(features)}, 2].",
                 again,
@@ -154,17 +158,19 @@ def _checked(found: SlideFeatures) -> SlideFeatures:
 
 def _read_pt(path: Path) -> SlideFeatures:
     if path.stat().st_size > MAX_BYTES:
-        raise _Wrong("the file is too large to be the features of one slide.", "Check the file.")
+        raise _LayoutError(
+            "the file is too large to be the features of one slide.", "Check the file."
+        )
     try:
         # weights_only: a pickle that holds anything but tensors is refused, never run.
         tensor = torch.load(path, map_location="cpu", weights_only=True)
     except _UNLOADABLE as error:
-        raise _Wrong(
+        raise _LayoutError(
             f"the file is cut short, or holds something else than a tensor ({_first(error)}).",
             "Save the features with torch.save(tensor, file), or as .h5.",
         ) from error
     if not isinstance(tensor, torch.Tensor):
-        raise _Wrong(
+        raise _LayoutError(
             "the file holds no tensor.", "Save the features with torch.save(tensor, file)."
         )
     if tensor.dtype == torch.bfloat16:
@@ -180,7 +186,7 @@ def _read_h5(path: Path, source: str) -> SlideFeatures:
         with h5py.File(path, "r") as file:
             found = _layout(file)
             if source not in {"auto", found}:
-                raise _Wrong(
+                raise _LayoutError(
                     f"the file is laid out as {found} writes it, but features.format is {source}.",
                     "Set features.format: auto, or give the files of one program.",
                 )
@@ -192,7 +198,7 @@ def _read_h5(path: Path, source: str) -> SlideFeatures:
                 dict(file["coords"].attrs) if found == "trident" and "coords" in file else {}
             )
     except _UNREADABLE as error:
-        raise _Wrong(
+        raise _LayoutError(
             f"the file is cut short or no HDF5 ({_first(error)}).",
             "Copy it again, or compute the features again; or run with --exclude-failed.",
         ) from error
@@ -213,7 +219,7 @@ def _layout(file: h5py.File) -> Format:
     if "feats" in file:
         return "stamp"
     if "features" not in file:
-        raise _Wrong(
+        raise _LayoutError(
             f"the file holds neither `features` nor `feats` ({', '.join(file) or 'nothing'}).",
             "Give files of TRIDENT, CLAM or STAMP, or .pt tensors.",
         )
@@ -229,9 +235,11 @@ def _dataset(file: h5py.File, name: str) -> NDArray[Any]:
     inside = isinstance(file.get(name, getlink=True), h5py.HardLink)
     if not inside or not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
         # Such a file could make us read any other file of this machine.
-        raise _Wrong(f"`{name}` is no array of the file itself.", "Write the arrays into the file.")
+        raise _LayoutError(
+            f"`{name}` is no array of the file itself.", "Write the arrays into the file."
+        )
     if data.size is None or data.size * data.dtype.itemsize > MAX_BYTES:
-        raise _Wrong(
+        raise _LayoutError(
             f"`{name}` says it is {data.shape}, too large for one slide.", "Check the file."
         )
     value: NDArray[Any] = data[()]
@@ -243,7 +251,7 @@ def _stamp(
 ) -> SlideFeatures:
     kind = _text(attrs.get("feat_type")) or "tile"
     if kind != "tile":
-        raise _Wrong(
+        raise _LayoutError(
             f"these are the features of a whole {kind}, not of its tiles.",
             "Give the files that `stamp preprocess` wrote.",
         )

@@ -40,7 +40,7 @@ class ClassAndMean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, 3, h, w] -> [n, 2 C]."""
-        tokens: Tensor = self.network.forward_features(x)  # type: ignore[operator] # [n, T, C]
+        tokens: Tensor = cast("Any", self.network).forward_features(x)  # [n, T, C]
         return torch.cat([tokens[:, 0], tokens[:, self.prefix :].mean(dim=1)], dim=1)
 
 
@@ -83,7 +83,7 @@ class ConchImage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, 3, h, w] -> [n, 512]."""
-        tokens: Tensor = self.trunk.forward_features(x)  # type: ignore[operator] # [n, T, C]
+        tokens: Tensor = cast("Any", self.trunk).forward_features(x)  # [n, T, C]
         normed: Tensor = self.ln_contrast(self.attn_pool_contrast(tokens))
         return normed
 

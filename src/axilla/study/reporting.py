@@ -76,7 +76,7 @@ def _contents(
         ),
         flow=_flow(fitting, tiles),
         tables=_tables(layout, fitting, metrics),
-        figures=_figures(layout, metrics),
+        figures=_figures(layout, metrics, fitting.config),
         cases=_cases(fitting, predictions, metrics, layout),
         published=_published(fitting, metrics),
         settings=_shown_settings(config),
@@ -221,7 +221,7 @@ _FOLD_NOTES = {
 }
 
 
-def _figures(layout: Layout, metrics: Mapping[str, Any]) -> tuple[Figure, ...]:
+def _figures(layout: Layout, metrics: Mapping[str, Any], config: StudyConfig) -> tuple[Figure, ...]:
     cohorts = list(dict.fromkeys(c for by in metrics["methods"].values() for c in by))
     order = [name for name in ("test", "val", "train") if name in cohorts]
     titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
@@ -246,6 +246,7 @@ def _figures(layout: Layout, metrics: Mapping[str, Any]) -> tuple[Figure, ...]:
                     csv=(layout.figures / f"roc_{cohort}.csv").read_text(encoding="utf-8"),
                 )
             )
+    at = f"Confusion matrix at the threshold ({_rule_text(config)}), and scores by class."
     for method, by_cohort in metrics["methods"].items():
         svg = layout.figures / f"confusion_{method}_test.svg"
         if "test" in by_cohort and svg.is_file():
@@ -253,7 +254,7 @@ def _figures(layout: Layout, metrics: Mapping[str, Any]) -> tuple[Figure, ...]:
             found.append(
                 Figure(
                     title=f"{shown}, {titles['test'].lower()} cohort",
-                    caption="Confusion matrix at the locked threshold, and scores by class.",
+                    caption=at,
                     image=svg.read_bytes(),
                     media_type="image/svg+xml",
                     alt=f"Confusion matrix of {shown} in the {titles['test'].lower()} cohort",

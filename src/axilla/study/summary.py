@@ -27,7 +27,9 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
     """What a reader in a hurry should know, two classes and test cohort."""
     sentences = _fold_sentences(metrics)
     # In cross-validation there is no one test cohort, and the mean over repeats is an ensemble.
-    whom = "patients, each scored out of fold, repeats averaged" if sentences else "test patients"
+    folded = bool(sentences)
+    whom = "patients, each scored out of fold, repeats averaged" if folded else "test patients"
+    where = "out of fold" if folded else "in the test cohort"
     for method, by_cohort in metrics["methods"].items():
         entry = by_cohort.get("test")
         if entry is None or "sensitivity" not in entry:
@@ -49,7 +51,7 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
             shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
             of = f" for {comparison['class']}" if "class" in comparison else ""
             sentences.append(
-                f"{a} against {b}{of} in the test cohort: difference of AUC "
+                f"{a} against {b}{of} {where}: difference of AUC "
                 f"{_signed(comparison['difference'])}, {shown_p} (paired DeLong)."
             )
     return tuple(sentences)
@@ -128,12 +130,12 @@ def _image_sentences(config: StudyConfig) -> list[str]:
         if config.bags.file is None
         else f"The bags are those of the file {config.bags.file.name}."
     )
-    found = []
-    found.append(
-        f"{patches} {bags} The encoder is {config.encoder.name} ({way}, first weights "
-        f"{start}); instances are pooled by {config.aggregator.kind}; a patient's score is "
-        "the mean over the patient's bags, computed in evaluation mode."
+    model = (
+        f"The encoder is {config.encoder.name} ({way}, first weights {start}); instances are "
+        f"pooled by {config.aggregator.kind}; a patient's score is the mean over the patient's "
+        "bags, computed in evaluation mode."
     )
+    found = [f"{patches} {bags} {model}"]
     if config.stain is not None:
         target = {
             "published": "a published constant", "training": "the mean of training slides",

@@ -84,9 +84,7 @@ def read_model(folder: Path) -> StoredModel:
             file=folder / "model.json",
         )
     try:
-        if file_identity(weights, content=True) != record.get("weights_sha256"):
-            raise ValueError("other weights")  # noqa: TRY301 - told as damage is, below
-        tensors = load_file(weights)
+        tensors = _load_weights(weights, sha256=record.get("weights_sha256"))
     except (OSError, ValueError, SafetensorError) as error:
         raise StoreError(
             "the model's weights are missing, damaged or not those of its record.",
@@ -94,3 +92,9 @@ def read_model(folder: Path) -> StoredModel:
             file=weights,
         ) from error
     return StoredModel(tensors=tensors, record=record)
+
+
+def _load_weights(path: Path, *, sha256: str | None) -> dict[str, NDArray[Any]]:
+    if file_identity(path, content=True) != sha256:
+        raise ValueError("other weights than the record's")
+    return dict(load_file(path))
