@@ -42,7 +42,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
 studies: $(STAMP)
-	$(BIN)/python studies/run.py
+	$(BIN)/python studies/run.py --jobs 2
 
 clean:
 	rm -rf .venv axilla-demo studies/out benchmarks/out
