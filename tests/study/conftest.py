@@ -108,7 +108,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counts: Counter[str] = Counter()
     for place in (
         "slide_checks.open_slide", "tiling.cut_patches", "instances._extract_features",
-        "fitting.train", "fitting.fit_logistic", "fitting.predict_patients",
+        "training.train", "training.fit_logistic", "scoring.predict_patients",
         "chain.evaluate_predictions",
         "explaining._explain_slide",
     ):  # fmt: skip

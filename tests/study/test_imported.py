@@ -21,8 +21,9 @@ from axilla.core.config import StudyConfig, load_config
 from axilla.core.errors import FeaturesError, InputProblems, StoreError
 from axilla.core.progress import Silent
 from axilla.study.chain import check, run
-from axilla.study.fitting import Fitting, load_bundle
+from axilla.study.fitting import Fitting
 from axilla.study.imported import check_imported, refuse_other_features
+from axilla.study.scoring import load_bundle
 
 PATIENTS = 24
 LENGTH = 12

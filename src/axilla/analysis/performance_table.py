@@ -10,7 +10,8 @@ import pandas as pd
 
 from axilla.analysis.cohort_table import format_p
 from axilla.core.errors import StatisticsError
-from axilla.core.types import COHORT_TITLES, METHOD_TITLES
+from axilla.core.methods import method_title
+from axilla.core.types import COHORT_TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,6 @@ def performance_table(
     *,
     cohorts: Sequence[str] | None = None,
     compare_in: str = "test",
-    method_titles: Mapping[str, str] = METHOD_TITLES,
     cohort_titles: Mapping[str, str] = COHORT_TITLES,
 ) -> PerformanceTable:
     """Format the metrics as the paper's Table 2: figures with their 95% intervals in brackets.
@@ -61,7 +61,7 @@ def performance_table(
     StatisticsError
         The metrics are of more than two classes.
     """
-    marks, notes = _comparison_notes(metrics, compare_in, method_titles, cohort_titles)
+    marks, notes = _comparison_notes(metrics, compare_in, cohort_titles)
     missing: list[str] = []
     rows = []
     for method, by_cohort in metrics["methods"].items():
@@ -75,7 +75,7 @@ def performance_table(
                     "Use multiclass_table for endpoints with more.",
                 )
             mark = ",".join(marks.get(method, ())) if cohort == compare_in else ""
-            title = method_titles.get(method, method), cohort_titles.get(cohort, cohort)
+            title = method_title(method), cohort_titles.get(cohort, cohort)
             rows.append(
                 {"Method": title[0], "Cohort": title[1], "n": str(entry["n"])}
                 | {"AUC": format_auc(entry["auc"], mark=mark)}
@@ -93,7 +93,6 @@ def performance_table(
 def multiclass_table(
     metrics: Mapping[str, Any],
     *,
-    method_titles: Mapping[str, str] = METHOD_TITLES,
     cohort_titles: Mapping[str, str] = COHORT_TITLES,
 ) -> PerformanceTable:
     """Format the metrics of three classes or more: a row a class, after a row for all of them."""
@@ -101,7 +100,7 @@ def multiclass_table(
     missing: list[str] = []
     for method, by_cohort in metrics["methods"].items():
         for cohort, entry in by_cohort.items():
-            title = method_titles.get(method, method), cohort_titles.get(cohort, cohort)
+            title = method_title(method), cohort_titles.get(cohort, cohort)
             rows.append(
                 {
                     "Method": title[0],
@@ -162,7 +161,6 @@ def _format(entry: Mapping[str, Any], *, scale: float, decimals: int, mark: str)
 def _comparison_notes(
     metrics: Mapping[str, Any],
     cohort: str,
-    method_titles: Mapping[str, str],
     cohort_titles: Mapping[str, str],
 ) -> tuple[dict[str, list[str]], list[str]]:
     marks: dict[str, list[str]] = {}
@@ -171,7 +169,7 @@ def _comparison_notes(
     for index, test in enumerate(tests):
         mark = ascii_lowercase[index % 26] * (1 + index // 26)
         marks.setdefault(test["a"], []).append(mark)
-        other = method_titles.get(test["b"], test["b"])
+        other = method_title(test["b"])
         where = cohort_titles.get(cohort, cohort).lower()
         if test["p"] is None:
             said = f"not computed, {test['reason']}"

@@ -32,6 +32,7 @@ from axilla.core.config_sentences import sentences
 from axilla.core.config_stain import StainNormalisation
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.errors import ConfigError
+from axilla.core.methods import MethodName, method_spec
 from axilla.core.types import MAX_SLIDE_PX, SANE_MPP
 from axilla.core.yaml_file import read_mapping
 
@@ -66,7 +67,7 @@ class Published(Strict):
     """A figure from the literature that the report lays beside ours."""
 
     source: str
-    method: Literal["clinical", "dl-cnb", "dl-cnb+c"]
+    method: MethodName
     cohort: Literal["train", "val", "test"] = "test"
     auc: float | None = None
     accuracy: float | None = None
@@ -94,9 +95,9 @@ class StudyConfig(Strict):
     bags: Bags = Bags()
     encoder: Encoder = Encoder()
     aggregator: Aggregator = Aggregator()
-    methods: Annotated[
-        tuple[Literal["clinical", "dl-cnb", "dl-cnb+c"], ...], Field(min_length=1)
-    ] = ("clinical", "dl-cnb", "dl-cnb+c")
+    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)] = (
+        "clinical", "dl-cnb", "dl-cnb+c",
+    )  # fmt: skip
     clinical: Clinical = Clinical()
     training: Training = Training()
     threshold: Threshold = "youden-validation"
@@ -106,7 +107,7 @@ class StudyConfig(Strict):
     @property
     def uses_slides(self) -> bool:
         """Whether any method looks at slides, or at features of them."""
-        return any(method != "clinical" for method in self.methods)
+        return any(method_spec(name).images for name in self.methods)
 
     @property
     def imported(self) -> ImportedFeatures | None:
@@ -116,7 +117,14 @@ class StudyConfig(Strict):
     @property
     def uses_clinical(self) -> bool:
         """Whether any method reads the clinical columns."""
-        return any(method != "dl-cnb" for method in self.methods)
+        return any(method_spec(name).clinical for name in self.methods)
+
+    def aggregator_of(self, method: str) -> Aggregator:
+        """How a method pools: the study's way, or the one that the method's name asks for."""
+        kind = method_spec(method).variant
+        return (
+            self.aggregator if kind is None else self.aggregator.model_copy(update={"kind": kind})
+        )
 
     @property
     def annotation_folder(self) -> Path | None:

@@ -32,14 +32,6 @@ COHORT_TITLES: Mapping[str, str] = {
 FOLD_TITLES: Mapping[str, str] = {**COHORT_TITLES, "test": "Out-of-fold test"}
 """The same in cross-validation, where no patient is independent of every model."""
 
-Method = Literal["clinical", "dl-cnb", "dl-cnb+c"]
-METHOD_TITLES: Mapping[str, str] = {
-    "clinical": "Clinical data only",
-    "dl-cnb": "DL-CNB model",
-    "dl-cnb+c": "DL-CNB+C model",
-}
-
-
 SANE_MPP = (0.02, 20.0)
 """µm/px outside these are no microscope's: 600 dpi, a printer's resolution, is 42 µm/px."""
 MAX_SLIDE_PX = 50_000_000_000

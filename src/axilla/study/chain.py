@@ -18,7 +18,7 @@ from axilla.mil.training import denormals_flushed
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.explaining_imported import explain_imported
-from axilla.study.fitting import Fitting, locked_thresholds, predict_all, train_all
+from axilla.study.fitting import Fitting
 from axilla.study.given import BagIndices, find_given
 from axilla.study.imported import Imported, import_features
 from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
@@ -26,9 +26,11 @@ from axilla.study.instances import SlideArrays, embed_slides, imported_arrays, s
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
 from axilla.study.reporting import write_report
+from axilla.study.scoring import locked_thresholds, predict_all
 from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains, estimate_stains, fit_stains
 from axilla.study.tiling import Tiles, check_memory, keep_patients, tile_slides
+from axilla.study.training import train_all
 
 Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
 STEPS: tuple[Step, ...] = (

@@ -20,11 +20,11 @@ from axilla.analysis.plots import draw_confusion, draw_roc, draw_score_boxes
 from axilla.analysis.roc import roc_curve
 from axilla.core import store
 from axilla.core.config import Clinical, ColumnEndpoint, StudyConfig, Threshold
+from axilla.core.methods import method_title
 from axilla.core.table import parse_number
 from axilla.core.types import (
     COHORT_TITLES,
     FOLD_TITLES,
-    METHOD_TITLES,
     Cohort,
     Estimate,
     Partition,
@@ -223,7 +223,7 @@ def _binary_figures(
         if entry["auc"]["value"] is None:
             continue
         rows = pooled.loc[method]
-        shown = METHOD_TITLES.get(str(method), str(method))
+        shown = method_title(str(method))
         curves[shown] = roc_curve(rows["label"], rows["score"])
         areas[shown] = Estimate(entry["auc"]["value"], entry["auc"]["low"], entry["auc"]["high"])
     files: list[Path] = []
@@ -248,7 +248,7 @@ def _binary_figures(
             for index, name in enumerate(names)
         }
         draw_score_boxes(right, groups, threshold=entry["threshold"])
-        figure.suptitle(f"{METHOD_TITLES.get(str(method), str(method))}, {title.lower()} cohort")
+        figure.suptitle(f"{method_title(str(method))}, {title.lower()} cohort")
         files += write_figure(folder / f"confusion_{method}_{cohort}", figure)
     return files
 
@@ -263,7 +263,7 @@ def _multiclass_figures(
             continue
         figure = Figure(figsize=(4.2, 3.8), layout="constrained")
         draw_confusion(figure.subplots(), entry["confusion_matrix"], classes=entry["classes"])
-        figure.suptitle(f"{METHOD_TITLES.get(method, method)}, {title.lower()} cohort")
+        figure.suptitle(f"{method_title(method)}, {title.lower()} cohort")
         files += write_figure(folder / f"confusion_{method}_{cohort}", figure)
     return files
 

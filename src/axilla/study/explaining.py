@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from axilla.analysis.heatmaps import draw_gallery, draw_heatmap
 from axilla.core import store
+from axilla.core.methods import method_spec
 from axilla.core.progress import Reporter
 from axilla.core.types import Partition, Patient, Region, Slide
 from axilla.mil.bundle import Bundle
 from axilla.mil.prediction import patch_attention
-from axilla.study.fitting import Fitting, load_bundle
+from axilla.study.fitting import Fitting
 from axilla.study.instances import covering_drawer, instances_of, read_patches
 from axilla.study.layout import Layout
+from axilla.study.scoring import load_bundle
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.ready import region_overview
 from axilla.wsi.regions import outline_rings
@@ -32,7 +34,8 @@ GALLERY = 8
 
 def explained_method(methods: tuple[str, ...]) -> str | None:
     """The method whose attention is drawn: DL-CNB where there is one, else DL-CNB+C."""
-    return next((m for m in ("dl-cnb", "dl-cnb+c") if m in methods), None)
+    shown = [name for name in methods if method_spec(name).images]
+    return next((name for name in shown if not method_spec(name).clinical), next(iter(shown), None))
 
 
 def explain_all(

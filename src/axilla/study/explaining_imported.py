@@ -18,10 +18,11 @@ from axilla.features.imported import SlideFeatures, patch_side
 from axilla.mil.bundle import Bundle
 from axilla.mil.prediction import patch_attention
 from axilla.study.explaining import THUMBNAIL_PX, explained_method, figure_png
-from axilla.study.fitting import Fitting, load_bundle
+from axilla.study.fitting import Fitting
 from axilla.study.imported import read_features_of
 from axilla.study.instances import covering_drawer, instances_of
 from axilla.study.layout import Layout
+from axilla.study.scoring import load_bundle
 
 
 def explain_imported(

@@ -15,8 +15,9 @@ from axilla import __version__
 from axilla.analysis.performance_table import performance_table
 from axilla.core.cohort import is_generated
 from axilla.core.config import ColumnEndpoint, StudyConfig
+from axilla.core.methods import method_title
 from axilla.core.progress import Reporter
-from axilla.core.types import COHORT_TITLES, FOLD_TITLES, METHOD_TITLES, Patient
+from axilla.core.types import COHORT_TITLES, FOLD_TITLES, Patient
 from axilla.report.contents import CaseView, Figure, FlowStep, ReportContents, Table
 from axilla.report.html import render_report
 from axilla.study.explaining import explained_method
@@ -250,7 +251,7 @@ def _figures(layout: Layout, metrics: Mapping[str, Any], config: StudyConfig) ->
     for method, by_cohort in metrics["methods"].items():
         svg = layout.figures / f"confusion_{method}_test.svg"
         if "test" in by_cohort and svg.is_file():
-            shown = METHOD_TITLES.get(method, method)
+            shown = method_title(method)
             found.append(
                 Figure(
                     title=f"{shown}, {titles['test'].lower()} cohort",
@@ -326,7 +327,7 @@ def _published(fitting: Fitting, metrics: Mapping[str, Any]) -> Table | None:
             rows.append(
                 (
                     item.source,
-                    METHOD_TITLES[item.method],
+                    method_title(item.method),
                     (FOLD_TITLES if folds else COHORT_TITLES)[item.cohort],
                     {"auc": "AUC", "accuracy": "Accuracy"}[name],
                     f"{published:.3f}",

@@ -7,7 +7,8 @@ from typing import Any
 
 from axilla.core.cohort import is_generated
 from axilla.core.config import StudyConfig
-from axilla.core.types import METHOD_TITLES, Cohort
+from axilla.core.methods import method_title
+from axilla.core.types import Cohort
 from axilla.report.contents import Highlight
 from axilla.study.fitting import Fitting
 from axilla.study.imported import Imported
@@ -34,7 +35,7 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
         entry = by_cohort.get("test")
         if entry is None or "sensitivity" not in entry:
             continue
-        shown = METHOD_TITLES.get(method, method)
+        shown = method_title(method)
         auc = entry["auc"]
         if auc["value"] is None:
             sentences.append(f"{shown}: no AUC ({auc.get('reason', 'not defined')}).")
@@ -46,7 +47,7 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
         )
     for comparison in metrics["comparisons"]:
         if comparison["cohort"] == "test" and comparison.get("p") is not None:
-            a, b = (METHOD_TITLES.get(comparison[side], comparison[side]) for side in "ab")
+            a, b = (method_title(comparison[side]) for side in "ab")
             p = comparison["p"]
             shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
             of = f" for {comparison['class']}" if "class" in comparison else ""
@@ -65,7 +66,7 @@ def highlights(metrics: Mapping[str, Any]) -> tuple[Highlight, ...]:
     """The AUC of each method, set large: over folds where there are folds, else in test."""
     found = []
     for method, by_cohort in metrics["methods"].items():
-        shown = METHOD_TITLES.get(method, method)
+        shown = method_title(method)
         figures = metrics.get("folds", {}).get(method)
         if figures is not None and figures["auc"]["se"] is not None:
             auc = figures["auc"]
@@ -183,7 +184,7 @@ def _fold_sentences(metrics: Mapping[str, Any]) -> list[str]:
             continue
         undefined = len(auc["undefined"])
         sentences.append(
-            f"{METHOD_TITLES.get(method, method)}, over {auc['n']} folds: mean AUC "
+            f"{method_title(method)}, over {auc['n']} folds: mean AUC "
             f"{auc['mean']:.3f} (SE {auc['se']:.3f}), mean accuracy {accuracy['mean']:.3f} "
             f"(SE {accuracy['se']:.3f})."
             + (
