@@ -119,16 +119,12 @@ class FrozenEncoder:
             self._ready = encoder
             return encoder
         if computing.backend == "openvino" and encoder.input_px is not None:
-            from axilla.features.openvino_backend import OpenVinoBody
+            from axilla.features.openvino_backend import OpenVinoEncoder
 
-            body: nn.Module = OpenVinoBody(
-                encoder.body, input_px=encoder.input_px, precision=computing.precision
-            )
+            twin: nn.Module = OpenVinoEncoder(encoder, precision=computing.precision)
         else:
-            body = _Bfloat16Body(encoder.body)
-        # A twin with another body: resizing and normalising stay the encoder's own.
-        twin = copy.deepcopy(encoder, {id(encoder.body): nn.Identity()})
-        twin.body = body
+            # Another body: resizing and normalising stay the encoder's own.
+            twin = copy.deepcopy(encoder, {id(encoder.body): _Bfloat16Body(encoder.body)})
         if computing.precision == "bfloat16":
             _compare(encoder, twin, pixels[:_COMPARED])
         self._ready = twin

@@ -62,23 +62,35 @@ class PatchEncoder(nn.Module):
         Tensor
             [n, D] float.
         """
-        x = self._sized(patches.to(self.mean.dtype).div(255))
-        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.body(x)  # [n, D] or [n, C, h', w']
+        features: Tensor = self.body(self.normalised(self.sized(patches)))  # [n, D], [n, C, h', w']
         return features.flatten(1)  # [n, D]
 
-    def _sized(self, x: Tensor) -> Tensor:
+    def sized(self, patches: Tensor) -> Tensor:
+        """Patches at the side that the body takes, [n, 3, side, side], 0 to 255.
+
+        Bytes are resized to bytes, as an image is, which costs a tenth of resizing numbers.
+        """
         side, inner = self.resize_px, self.input_px
         if side is None or inner is None:
-            return x
+            return patches
+        x = patches
         if x.shape[-2:] != (side, side):
+            is_bytes = x.dtype == torch.uint8
+            if is_bytes and x.device.type != "cpu":
+                x = x.to(self.mean.dtype)  # only processors resize bytes
             x = F.interpolate(
                 x, size=(side, side), mode=self.interpolation, antialias=True, align_corners=False
             )
-            if self.interpolation == "bicubic":
-                x = x.clamp(0, 1)  # it overshoots at edges; an image of bytes cannot
+            if x.dtype != torch.uint8:
+                x = x.clamp(0, 255)  # bicubic overshoots at edges; an image of bytes cannot
+                x = x.round() if is_bytes else x
         margin = (side - inner) // 2
         return x[..., margin : margin + inner, margin : margin + inner]
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """What the body takes of sized patches, channels last."""
+        x = (x.to(self.mean.dtype).div(255) - self.mean) / self.std
+        return x.contiguous(memory_format=torch.channels_last)
 
 
 def build_encoder(config: EncoderConfig, *, seed: int = 0) -> PatchEncoder:
@@ -96,13 +108,13 @@ def build_encoder(config: EncoderConfig, *, seed: int = 0) -> PatchEncoder:
     if config.weights == "none":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = spec.build()
+            body = spec.trim(spec.build()) if spec.draw is None else spec.draw()
         digest = f"none-{seed}"
     else:
         state = find_state(spec, config.weights)
         digest = state_digest(state)
-        network = _loaded(spec, state, config.weights)
-    return PatchEncoder(spec, spec.trim(network), weights_digest=digest, input_px=config.input_px)
+        body = spec.trim(_loaded(spec, state, config.weights))
+    return PatchEncoder(spec, body, weights_digest=digest, input_px=config.input_px)
 
 
 def check_encoder(config: EncoderConfig) -> None:
@@ -139,15 +151,22 @@ def checked_spec(config: EncoderConfig) -> EncoderSpec:
 
 def _loaded(spec: EncoderSpec, state: dict[str, Tensor], source: str) -> nn.Module:
     """The network with these weights."""
-    if spec.library != "timm" or spec.name.startswith("timm:"):
+    if spec.name.startswith("timm:"):
+        # Some of its networks have tables that no file holds: they are made as they are built.
         with torch.random.fork_rng(devices=[]):
             network = spec.build()
         usable = fitting_state(network.state_dict(), state, spec, source=source)
         network.load_state_dict(usable, strict=False)
         return network
-    # Those for pathology have up to a billion numbers: none are drawn only to be replaced.
+    # Up to a billion numbers: none are drawn, or held, only to be replaced or cut off.
     with torch.device("meta"):
         network = spec.build()
-    usable = fitting_state(network.state_dict(), state, spec, source=source)
-    network.load_state_dict({n: t.float() for n, t in usable.items()}, assign=True)
+    wanted = network.state_dict()
+    usable = fitting_state(wanted, state, spec, source=source)
+    kept = {n: tensor for n, tensor in usable.items() if not n.startswith(spec.ignored)}
+    numbers = {n: tensor.to(wanted[n].dtype, copy=True) for n, tensor in kept.items()}
+    # Counters that older files lack; nothing reads them in evaluation mode.
+    counters = {n: torch.zeros_like(t, device="cpu") for n, t in wanted.items() if not t.ndim}
+    # What is left without numbers is cut off next.
+    network.load_state_dict({**counters, **numbers}, assign=True, strict=False)
     return network

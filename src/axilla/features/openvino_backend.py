@@ -1,4 +1,4 @@
-"""A frozen encoder's body by OpenVINO, the extra `openvino`: the fastest on a CPU."""
+"""A frozen encoder by OpenVINO, the extra `openvino`: the fastest on a CPU."""
 
 from __future__ import annotations
 
@@ -13,36 +13,47 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from axilla.features.encoders import PatchEncoder
+
 _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 
 
-class OpenVinoBody(nn.Module):
-    """The same function as `body`, compiled for this CPU.
+class _OfBytes(nn.Module):
+    """Normalising and the body in one graph, so that bytes go in as a slide gives them."""
+
+    def __init__(self, encoder: PatchEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Bytes [n, h, w, 3] to features [n, D]."""
+        x = self.encoder.normalised(patches.permute(0, 3, 1, 2))
+        features: Tensor = self.encoder.body(x)
+        return features.flatten(1)
+
+
+class OpenVinoEncoder(nn.Module):
+    """The same function as `encoder`, compiled for this CPU.
 
     Parameters
     ----------
-    body
-        In evaluation mode; float32 [n, 3, input_px, input_px] in.
+    encoder
+        In evaluation mode, with an `input_px`.
     precision
-        What products are computed in; weights come in and features go out as float32.
+        What products are computed in; features go out as float32.
     """
 
-    def __init__(
-        self,
-        body: nn.Module,
-        *,
-        input_px: int,
-        precision: Literal["float32", "bfloat16"],
-    ) -> None:
+    def __init__(self, encoder: PatchEncoder, *, precision: Literal["float32", "bfloat16"]) -> None:
         super().__init__()
         openvino = _import_openvino()
+        side = encoder.input_px
         with torch.inference_mode(mode=False), torch.no_grad(), warnings.catch_warnings():
             # OpenVINO reads networks that torch.jit has traced, and torch would rather it did not.
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
-            example = torch.zeros(2, 3, input_px, input_px)
-            model = openvino.convert_model(body, example_input=example)
-        model.reshape([-1, 3, input_px, input_px])
+            example = torch.zeros(2, side or 0, side or 0, 3, dtype=torch.uint8)
+            model = openvino.convert_model(_OfBytes(encoder), example_input=example)
+        model.reshape([-1, side, side, 3])
         compiled = openvino.Core().compile_model(
             model,
             "CPU",
@@ -52,11 +63,13 @@ class OpenVinoBody(nn.Module):
                 "PERFORMANCE_HINT": "LATENCY",
             },
         )
+        self._sized = encoder.sized
         self._request: Any = compiled.create_infer_request()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, 3, h, w] -> [n, ...], float32."""
-        found = self._request.infer([x.contiguous().numpy()])[0]
+    def forward(self, patches: Tensor) -> Tensor:
+        """Patches [n, 3, h, w] uint8 to features [n, D] float32."""
+        sized = self._sized(patches).permute(0, 2, 3, 1)
+        found = self._request.infer([sized.contiguous().numpy()])[0]
         # The next call writes over what this one gave.
         return torch.from_numpy(found.copy())
 

@@ -52,6 +52,8 @@ class EncoderSpec:
     """The network without its last classifier."""
     ignored: tuple[str, ...]
     """Beginnings of names in the weights file that the trimmed network does not use."""
+    draw: Callable[[], nn.Module] | None = None
+    """The trimmed network with drawn weights, where building the whole would cost much more."""
     words: tuple[str, ...] = ("imagenet",)
     """Which of imagenet and published `encoder.weights` may say."""
     library: Literal["torchvision", "timm", "own"] = "torchvision"

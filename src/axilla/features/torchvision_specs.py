@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torchvision
 from torch import nn
 
@@ -24,6 +25,31 @@ def _torchvision(name: str, **options: Any) -> Callable[[], nn.Module]:
         return network
 
     return build
+
+
+def _draw_alexnet() -> nn.Module:
+    """Convolutions only: AlexNet's classifier holds 94% of its numbers, VGG's 89%."""
+    with torch.device("meta"):
+        body = _trim_sequential(_torchvision("alexnet")())
+    body.to_empty(device="cpu")
+    for layer in body.modules():
+        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+            layer.reset_parameters()
+    return body
+
+
+def _draw_vgg() -> nn.Module:
+    """As torchvision draws them (He 2015, doi:10.1109/ICCV.2015.123)."""
+    with torch.device("meta"):
+        body = _trim_sequential(_torchvision("vgg16_bn")())
+    body.to_empty(device="cpu")
+    for layer in body.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.constant_(layer.get_parameter("bias"), 0)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+    return body
 
 
 def _part(network: nn.Module, name: str) -> nn.Module:
@@ -58,11 +84,11 @@ TORCHVISION_SPECS: Mapping[str, EncoderSpec] = {
     for spec in (
         EncoderSpec(
             "alexnet", 224, 256 * 6 * 6, IMAGENET_MEAN, IMAGENET_STD,
-            _torchvision("alexnet"), _trim_sequential, ("classifier.",),
+            _torchvision("alexnet"), _trim_sequential, ("classifier.",), _draw_alexnet,
         ),
         EncoderSpec(
             "vgg16_bn", 224, 512 * 7 * 7, IMAGENET_MEAN, IMAGENET_STD,
-            _torchvision("vgg16_bn", init_weights=True), _trim_sequential, ("classifier.",),
+            _torchvision("vgg16_bn"), _trim_sequential, ("classifier.",), _draw_vgg,
         ),
         EncoderSpec(
             "resnet50", 224, 2048, IMAGENET_MEAN, IMAGENET_STD,
