@@ -107,7 +107,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Counts what is computed, not read back."""
     counts: Counter[str] = Counter()
     for place in (
-        "slide_checks.open_slide", "tiling.cut_patches", "instances._extract_features",
+        "slide_checks.open_slide", "tiling.cut_patches", "embedding._extract_features",
         "training.train", "training.fit_logistic", "scoring.predict_patients",
         "chain.evaluate_predictions",
         "explaining._explain_slide",

@@ -15,6 +15,7 @@ from axilla.core.progress import Reporter, Silent
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Partition
 from axilla.mil.training import denormals_flushed
+from axilla.study.embedding import embed_slides
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.explaining_imported import explain_imported
@@ -22,7 +23,7 @@ from axilla.study.fitting import Fitting
 from axilla.study.given import BagIndices, find_given
 from axilla.study.imported import Imported, import_features
 from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
-from axilla.study.instances import SlideArrays, embed_slides, imported_arrays, slide_arrays
+from axilla.study.instances import SlideArrays, imported_arrays, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
 from axilla.study.reporting import write_report

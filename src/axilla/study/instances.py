@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 
 from axilla.core import store
 from axilla.core.config import Bags, StudyConfig
-from axilla.core.progress import Reporter
-from axilla.core.types import Cohort, PatchGrid, Patient, Slide
-from axilla.features.computing import FrozenEncoder, choose_computing
-from axilla.features.encoders import build_encoder
+from axilla.core.types import Cohort, Patient, Slide
 from axilla.mil.batches import BagDrawer, PatientInstances
 from axilla.mil.clinical import Preprocessor
 from axilla.study.imported import read_features_of
@@ -22,8 +19,6 @@ from axilla.study.staining import Stains
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.bags import cover_bags, draw_bags
 from axilla.wsi.patches import PatchReader
-
-PATCHES_AT_ONCE = 64
 
 
 class SlideArrays(Mapping[str, NDArray[np.generic]]):
@@ -85,74 +80,6 @@ def read_patches(slide: Slide, tiles: Tiles, *, config: StudyConfig) -> NDArray[
     grid = tiles.grids[slide.slide_id]
     with PatchReader(slide, grid, regions, config=config.patches) as reader:
         return reader.read_all()
-
-
-def embed_slides(
-    tiles: Tiles, *, config: StudyConfig, reporter: Reporter, stains: Stains | None = None
-) -> dict[str, str]:
-    """Features of every slide that has none yet; the key of each slide's features.
-
-    Where the encoder is trained end to end there is nothing to embed, and a slide's key is its
-    grid's. Where the stain is normalised, its target and the slide's own are part of either key.
-    """
-    grids = tiles.keys if stains is None else {s: stains.key(s, k) for s, k in tiles.keys.items()}
-    if config.encoder.trainable:
-        reporter.done("embed", "not needed: the encoder is trained end to end")
-        return dict(grids)
-    layout = Layout(config.out)
-    encoder = build_encoder(config.encoder, seed=config.training.seed)
-    computing = choose_computing(config.encoder.precision, encoder=encoder)
-    keys = {
-        slide: store.digest(
-            "embed", key, config.encoder.name, encoder.input_px, encoder.weights_digest,
-            str(computing),
-        )
-        for slide, key in grids.items()
-    }  # fmt: skip
-    paths = {s: layout.features(config.encoder.name, s) for s in keys}
-    todo = [
-        slide
-        for slide in slides_of(tiles.cohort.patients)
-        if store.read_features_key(paths[slide.slide_id]) != keys[slide.slide_id]
-    ]
-    frozen = FrozenEncoder(encoder, computing=computing)
-    for slide in reporter.track(todo, f"Embedding with {config.encoder.name}"):
-        grid = tiles.grids[slide.slide_id]
-        value = store.Features(
-            features=np.empty((0, encoder.features), np.float16),
-            coords=grid.xy,
-            encoder=encoder.name,
-            weights_digest=encoder.weights_digest,
-            patch_size=config.patches.size,
-            mpp=grid.mpp,
-            computing=str(computing),
-        )
-        parts = _extract_features(slide, grid, frozen=frozen, config=config, stains=stains)
-        store.write_features(paths[slide.slide_id], value, key=keys[slide.slide_id], parts=parts)
-    reporter.done(
-        "embed",
-        f"{len(keys):,} slides with {config.encoder.name} in {computing.precision}"
-        + (f", {len(todo):,} now" if todo else ", done before"),
-    )
-    return keys
-
-
-def _extract_features(
-    slide: Slide,
-    grid: PatchGrid,
-    *,
-    frozen: FrozenEncoder,
-    config: StudyConfig,
-    stains: Stains | None,
-) -> Iterator[NDArray[np.float16]]:
-    """Features [n, D] of some patches at a time: neither pixels nor features pile up."""
-    regions = regions_of(slide, config=config)
-    with PatchReader(slide, grid, regions, config=config.patches) as reader:
-        for start in range(0, len(grid), PATCHES_AT_ONCE):
-            pixels = reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(grid))))
-            if stains is not None:
-                pixels = stains.apply(slide.slide_id, pixels)
-            yield frozen.encode(pixels)
 
 
 def instances_of(
