@@ -253,6 +253,20 @@ def test_the_authors_bags(with_bags: Path, tmp_path: Path) -> None:
         import_bcnb(with_bags, out=out)
 
 
+def test_bags_that_nobody_has_are_noted(with_bags: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    config = small(import_bcnb(with_bags, out=out).study)
+    bags = json.loads((out / "bags.json").read_text())
+    bags["9999"] = [["9999_0_0_0"]]
+    (out / "bags.json").write_text(json.dumps(bags), encoding="utf-8")
+    assert check(config) == ()
+    (note,) = json.loads((config.out / "check.json").read_text())["notes"]
+    assert note["cause"] == (
+        "the file has bags of 1 slides that no patient of this study has (9999); they are not used."
+    )
+    assert note["file"] == str(out / "bags.json")
+
+
 def test_another_task_says_that_its_split_contradicts(with_bags: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     import_bcnb(with_bags, out=out)

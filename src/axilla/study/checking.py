@@ -103,7 +103,13 @@ def same_files(images: Sequence[Path], *, memory: CheckMemory) -> list[list[Path
     return groups
 
 
-def write_check(config: StudyConfig, *, cohort: Cohort | None, problems: Sequence[Problem]) -> None:
+def write_check(
+    config: StudyConfig,
+    *,
+    cohort: Cohort | None,
+    problems: Sequence[Problem],
+    notes: Sequence[Problem] = (),
+) -> None:
     """Write `check.json`: everything that `axilla check` says, for programs."""
     patients = () if cohort is None else cohort.patients
     value = {
@@ -117,6 +123,7 @@ def write_check(config: StudyConfig, *, cohort: Cohort | None, problems: Sequenc
         },
         "slides": sum(len(p.slides) for p in patients),
         "problems": [_plain(problem) for problem in problems],
+        "notes": [_plain(note) for note in notes],
     }
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_if_new(Layout(config.out).check, text)

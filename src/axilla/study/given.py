@@ -49,6 +49,32 @@ def check_given(slides: Iterable[Slide], *, config: StudyConfig) -> list[Problem
     return problems
 
 
+def unused_bags(slides: Iterable[Slide], *, config: StudyConfig) -> list[Problem]:
+    """A note on bags of slides that no patient of the study has.
+
+    Raises
+    ------
+    CohortError
+        The file cannot be read.
+    """
+    if config.bags.file is None:
+        return []
+    known = {slide.slide_id for slide in slides}
+    extra = [slide for slide in read_bags(config.bags.file) if slide not in known]
+    if not extra:
+        return []
+    named = ", ".join(extra[:3]) + (", ..." if len(extra) > 3 else "")
+    return [
+        Problem(
+            cause=f"the file has bags of {len(extra):,} slides that no patient of this study has "
+            f"({named}); they are not used.",
+            remedy="Nothing, where they belong to patients outside the endpoint.",
+            file=config.bags.file,
+            fatal=False,
+        )
+    ]
+
+
 def find_given(
     slides: Iterable[Slide], grids: Mapping[str, PatchGrid], *, config: StudyConfig
 ) -> tuple[BagIndices | None, list[Problem]]:

@@ -9,10 +9,10 @@ from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, InputProblems, Problem, WriteError
 from axilla.core.progress import Reporter
 from axilla.core.split import make_partitions
-from axilla.core.types import Cohort
+from axilla.core.types import Cohort, Slide
 from axilla.mil.clinical import fit_preprocessor
 from axilla.study.checking import CheckMemory, same_files, write_check
-from axilla.study.given import check_given
+from axilla.study.given import check_given, unused_bags
 from axilla.study.imported import check_imported
 from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
 from axilla.study.people import check_saved_split
@@ -77,7 +77,11 @@ def check_inputs(
         images = [image for slide in slides for image in slide.images]
         same = same_files(images, memory=memory)
         problems.extend(duplicate_slides(slides, same, patches=config.regions == "patches"))
-        problems.extend(_check_bags(without(cohort, _dropped(problems, cohort)), config))
+        wrong, unused = _check_bags(without(cohort, _dropped(problems, cohort)), slides, config)
+        problems.extend(wrong)
+        for note in unused:
+            reporter.say(f"note      {note}")
+        notes.extend(unused)
     cohort = without(cohort, _dropped(problems, cohort))
     if not any(problem.fatal for problem in problems):
         unsplit = _check_split(cohort, config)
@@ -136,17 +140,21 @@ def _written(result: CheckResult, *, config: StudyConfig, memory: CheckMemory) -
     """The same result, kept in the output folder; that it cannot be written is a problem too."""
     try:
         memory.save()
-        write_check(config, cohort=result.cohort, problems=result.problems)
+        write_check(config, cohort=result.cohort, problems=result.problems, notes=result.notes)
     except WriteError as error:
         return replace(result, problems=(*result.problems, error.problem))
     return result
 
 
-def _check_bags(cohort: Cohort, config: StudyConfig) -> list[Problem]:
+def _check_bags(
+    cohort: Cohort, enrolled: list[Slide], config: StudyConfig
+) -> tuple[list[Problem], list[Problem]]:
+    """Problems of the given bags, and bags that nobody uses."""
     try:
-        return check_given(slides_of(cohort.patients), config=config)
+        problems = check_given(slides_of(cohort.patients), config=config)
+        return problems, unused_bags(enrolled, config=config)
     except AxillaError as error:
-        return [error.problem]
+        return [error.problem], []
 
 
 def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:
