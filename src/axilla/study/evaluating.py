@@ -19,7 +19,7 @@ from axilla.analysis.performance_table import multiclass_table, performance_tabl
 from axilla.analysis.plots import draw_confusion, draw_roc, draw_score_boxes
 from axilla.analysis.roc import roc_curve
 from axilla.core import store
-from axilla.core.config import Clinical, ColumnEndpoint, StudyConfig, Threshold
+from axilla.core.config import Clinical, StudyConfig, Threshold
 from axilla.core.methods import method_title
 from axilla.core.table import parse_number
 from axilla.core.types import (
@@ -118,7 +118,7 @@ def describe_cohort(
         )
         frame["endpoint"] = names
         categorical.append("endpoint")
-    title = config.endpoint.column if isinstance(config.endpoint, ColumnEndpoint) else "ALN status"
+    title = "ALN status" if isinstance(config.endpoint, str) else config.endpoint.column
     return cohort_table(
         frame,
         groups,

@@ -14,7 +14,7 @@ import pandas as pd
 from axilla import __version__
 from axilla.analysis.performance_table import performance_table
 from axilla.core.cohort import is_generated
-from axilla.core.config import ColumnEndpoint, StudyConfig
+from axilla.core.config import StudyConfig
 from axilla.core.methods import method_title
 from axilla.core.progress import Reporter
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES, Patient
@@ -61,14 +61,9 @@ def _contents(
     layout: Layout,
 ) -> ReportContents:
     config = fitting.config
-    endpoint = (
-        f"{config.endpoint.negative} against {config.endpoint.positive}"
-        if isinstance(config.endpoint, ColumnEndpoint)
-        else " against ".join(fitting.cohort.classes)
-    )
     return ReportContents(
         name=config.name,
-        endpoint=endpoint,
+        endpoint=" against ".join(fitting.cohort.classes),
         generated=is_generated(config.cohort),
         summary=summary_sentences(fitting.cohort, metrics),
         warnings=(
