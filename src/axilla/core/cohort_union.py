@@ -57,12 +57,13 @@ class Everybody:
         if len(self.parts) == 1:
             return list(found[0])
         outside = [{e.patient_id for e in part.excluded} for part in self.parts]
+        told = [set(problems) for problems in found]
         merged: dict[Problem, None] = {}
         for index, problems in enumerate(found):
             for problem in problems:
                 everywhere = all(
                     problem in other or problem.patient in outside[place]
-                    for place, other in enumerate(found)
+                    for place, other in enumerate(told)
                     if place != index
                 )
                 cause = f"endpoint {self.names[index]}: {problem.cause}"
@@ -85,11 +86,14 @@ class Everybody:
         gone = {
             e.patient_id: (e.step, e.reason) for e in cohort.excluded if e.patient_id not in here
         }
-        parts = tuple(
-            without(part, {p: why for p, why in gone.items() if p in part.labels()})
-            for part in self.parts
+        return replace(
+            self,
+            parts=tuple(
+                without(part, {p: why for p, why in gone.items() if p in members})
+                for part in self.parts
+                for members in [part.labels()]
+            ),
         )
-        return replace(self, parts=parts)
 
 
 def read_everybody(config: StudyConfig) -> Everybody:

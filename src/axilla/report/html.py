@@ -72,9 +72,8 @@ def render_report(contents: ReportContents) -> str:
     >>> page = render_report(contents)  # doctest: +SKIP
     >>> (study.out / "report.html").write_text(page, encoding="utf-8")  # doctest: +SKIP
     """
-    environment = _environment()
     script = files("axilla.report").joinpath("templates/print.js").read_text(encoding="utf-8")
-    return environment.get_template("report.html").render(
+    return environment().get_template("report.html").render(
         report=contents,
         sections=_sections(contents),
         tables=[lay_out(table) for table in contents.tables],
@@ -89,15 +88,16 @@ def render_report(contents: ReportContents) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Make the one environment of all pages: every text that goes in is escaped."""
+    made = Environment(
         loader=PackageLoader("axilla.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         data_uri=data_uri,
         csv_uri=csv_uri,
         csv_name=csv_name,
@@ -106,7 +106,7 @@ def _environment() -> Environment:
         share=_share,
         shape=_shape,
     )
-    return environment
+    return made
 
 
 def _digest(script: str) -> str:

@@ -23,6 +23,7 @@ from axilla.report.html import render_report
 from axilla.study.explaining import explained_method
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout, write_if_new
+from axilla.study.split_sentences import split_sentences, warned_sentences
 from axilla.study.summary import (
     highlights,
     method_sentences,
@@ -68,6 +69,7 @@ def _contents(
         summary=summary_sentences(fitting.cohort, metrics),
         warnings=(
             *warning_sentences(fitting, metrics),
+            *warned_sentences(config, fitting.partitions),
             *outline_sentences({} if tiles is None else tiles.repaired()),
         ),
         flow=_flow(fitting, tiles),
@@ -77,7 +79,10 @@ def _contents(
         published=_published(fitting, metrics),
         settings=_shown_settings(config),
         highlights=highlights(metrics),
-        methods=method_sentences(config, fitting.imported),
+        methods=(
+            *split_sentences(config, fitting.partitions),
+            *method_sentences(config, fitting.imported),
+        ),
         versions={
             "axilla": __version__,
             "python": platform.python_version(),
