@@ -446,7 +446,8 @@ def test_values_are_frozen(load_with):
 def test_the_schema_is_json_and_describes_every_key():
     schema = json.loads(json.dumps(StudyConfig.model_json_schema()))
     assert set(schema["properties"]) == set(StudyConfig.model_fields)
-    assert set(schema["required"]) == {"cohort", "endpoint"}
+    assert set(schema["required"]) == {"cohort"}
+    assert schema["oneOf"] == [{"required": ["endpoint"]}, {"required": ["endpoints"]}]
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["Patches"]["properties"]["max_blank"]["description"] == (
         "A patch whose share of white pixels is this or more is dropped."

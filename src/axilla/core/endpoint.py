@@ -115,7 +115,8 @@ def column_class(cell: str, endpoint: ColumnEndpoint | ClassesEndpoint) -> int |
             return index
     shown = repr(cell) if cell else "missing"
     names = list(map(repr, endpoint.names))
-    none = f"neither {names[0]} nor {names[1]}" if len(names) == 2 else f"none of {', '.join(names)}"
+    two = len(names) == 2
+    none = f"neither {names[0]} nor {names[1]}" if two else f"none of {', '.join(names)}"
     return Unclear(
         f"`{endpoint.column}` is {shown}, {none}.", "Correct the cell, or leave the row out."
     )

@@ -264,11 +264,12 @@ def _evaluate(
     config = fitting.config
     endpoint = config.model_dump(mode="json")["endpoint"]
     thresholds = locked_thresholds(fitting)
+    fold_names = {p.fold: p.held_out for p in fitting.partitions if p.held_out is not None}
     key = store.digest(
         "evaluate", store.file_identity(layout.predictions, content=True), thresholds,
         config.model_dump(mode="json", include={"endpoint", "threshold", "clinical"}),
         store.file_identity(config.cohort, content=True), [dict(p.cohort_of) for p in
-        fitting.partitions],
+        fitting.partitions], *([sorted(fold_names.items())] if fold_names else []),
     )  # fmt: skip
     if store.step_is_done(config.out, "evaluate", key=key):
         reporter.done("evaluate", "done before")
@@ -281,6 +282,8 @@ def _evaluate(
         rule=config.threshold,
         thresholds=thresholds,
         out=config.out,
+        fold_names=fold_names,
+        held_out=str(config.group_column) if fold_names else "Fold",
     )
     table1 = describe_cohort(fitting.cohort, fitting.partitions, config=config)
     files += write_table(

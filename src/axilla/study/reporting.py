@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from axilla import __version__
-from axilla.analysis.performance_table import performance_table
+from axilla.analysis.fold_table import ALL, fold_table
+from axilla.analysis.performance_table import multiclass_table, performance_table
 from axilla.core.cohort import is_generated
 from axilla.core.config import StudyConfig
 from axilla.core.methods import method_title
@@ -23,7 +24,7 @@ from axilla.report.html import render_report
 from axilla.study.explaining import explained_method
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout, write_if_new
-from axilla.study.split_sentences import split_sentences, warned_sentences
+from axilla.study.split_sentences import folds_title, split_sentences, warned_sentences
 from axilla.study.summary import (
     highlights,
     method_sentences,
@@ -150,11 +151,9 @@ def _flow(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
         )  # fmt: skip
     branches: tuple[tuple[str, int, str], ...]
     if len(fitting.partitions) > 1:
-        folds = len({p.fold for p in fitting.partitions})
-        repeats = len({p.repeat for p in fitting.partitions})
         branches = (
             (
-                f"{folds}-fold cross-validation, {repeats} repeats",
+                folds_title(fitting.config, fitting.partitions),
                 left,
                 _mix(cohort.patients, fitting),
             ),
@@ -181,16 +180,19 @@ def _mix(patients: tuple[Patient, ...], fitting: Fitting) -> str:
 def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     found = []
     titled = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
-    marks: tuple[str, ...] = ()
-    if len(fitting.cohort.classes) == 2:
-        marks = performance_table(metrics, cohort_titles=titled).notes
+    printed = performance_table if len(fitting.cohort.classes) == 2 else multiclass_table
+    marks = printed(metrics, cohort_titles=titled).notes
     titles = {
         "table1": "Patient and tumor characteristics",
         "table2": "Performance with 95% confidence intervals",
     }
+    if "folds" in metrics:
+        titles["folds"] = "Performance in each fold"
     for stem, title in titles.items():
         frame = pd.read_csv(layout.tables / f"{stem}.csv", dtype=str, keep_default_na=False)
         notes = _TABLE_NOTES[stem] if len(fitting.partitions) == 1 else _FOLD_NOTES[stem]
+        if stem == "folds":
+            frame, notes = _shown_folds(frame, notes, metrics)
         found.append(
             Table(
                 title=title,
@@ -201,6 +203,16 @@ def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tup
             )
         )
     return tuple(found)
+
+
+def _shown_folds(
+    frame: pd.DataFrame, notes: tuple[str, ...], metrics: Mapping[str, Any]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """All folds, or of very many the means only; why a figure is missing stands beneath."""
+    if len(frame) > MOST_FOLDS:
+        shown = frame[frame.iloc[:, 1].str.startswith(ALL)]
+        return shown, (*notes, "Single folds: tables/folds.csv beside this report.")
+    return frame, (*notes, *fold_table(metrics).notes)
 
 
 _TABLE_NOTES = {
@@ -219,7 +231,10 @@ _FOLD_NOTES = {
         "Pooled over folds: a patient's score is the mean over the repeats, which is an ensemble.",
         "The mean over single folds stands in the summary.",
     ),
+    "folds": ("A fold's figures are those of its own test patients, at its own threshold.",),
 }
+MOST_FOLDS = 60
+"""Rows of the folds' table that the report prints whole."""
 
 
 def _figures(layout: Layout, metrics: Mapping[str, Any], config: StudyConfig) -> tuple[Figure, ...]:
@@ -247,7 +262,13 @@ def _figures(layout: Layout, metrics: Mapping[str, Any], config: StudyConfig) ->
                     csv=(layout.figures / f"roc_{cohort}.csv").read_text(encoding="utf-8"),
                 )
             )
-    at = f"Confusion matrix at the threshold ({_rule_text(config)}), and scores by class."
+    found += _class_curves(layout, metrics, titles["test"])
+    binary = not any("auc_by_class" in e for by in metrics["methods"].values() for e in by.values())
+    at = (
+        f"Confusion matrix at the threshold ({_rule_text(config)}), and scores by class."
+        if binary
+        else "Confusion matrix: the likeliest class is called."
+    )
     for method, by_cohort in metrics["methods"].items():
         svg = layout.figures / f"confusion_{method}_test.svg"
         if "test" in by_cohort and svg.is_file():
@@ -262,6 +283,28 @@ def _figures(layout: Layout, metrics: Mapping[str, Any], config: StudyConfig) ->
                 )
             )
     return tuple(found)
+
+
+def _class_curves(layout: Layout, metrics: Mapping[str, Any], title: str) -> list[Figure]:
+    """Of more than two classes: each against the others, in the test cohort."""
+    found = []
+    for method, by_cohort in metrics["methods"].items():
+        areas = by_cohort.get("test", {}).get("auc_by_class", {})
+        svg = layout.figures / f"roc_{method}_test.svg"
+        if any(area["value"] is not None for area in areas.values()) and svg.is_file():
+            named = f"{method_title(method)}, {title.lower()} cohort"
+            found.append(
+                Figure(
+                    title=f"ROC by class, {named}",
+                    caption="Each class against all others, with the area under its curve.",
+                    image=svg.read_bytes(),
+                    media_type="image/svg+xml",
+                    alt=f"ROC curves of every class against the others, {named}",
+                    csv_name=svg.with_suffix(".csv").name,
+                    csv=svg.with_suffix(".csv").read_text(encoding="utf-8"),
+                )
+            )
+    return found
 
 
 def _cases(

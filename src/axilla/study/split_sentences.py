@@ -34,17 +34,27 @@ def split_sentences(config: StudyConfig, partitions: Sequence[Partition]) -> tup
     return (f"{made} {_validation(config, partitions)} {pooled}",)
 
 
+def folds_title(config: StudyConfig, partitions: Sequence[Partition]) -> str:
+    """What the flow diagram calls the folds."""
+    folds = len({partition.fold for partition in partitions})
+    if isinstance(config.split, LeaveOutSplit):
+        return f"One of {folds} groups of {config.split.leave_out} left out at a time"
+    repeats = len({partition.repeat for partition in partitions})
+    return f"{folds}-fold cross-validation, {repeats} repeats"
+
+
 def warned_sentences(config: StudyConfig, partitions: Sequence[Partition]) -> tuple[str, ...]:
     """That validation patients come from training groups, where they do."""
     within = sum(partition.within_groups for partition in partitions)
     if not within:
         return ()
-    return (
+    sentence = (
         f"In {within} of {len(partitions)} folds the groups of `{config.group_column}` that were "
         "left could not be parted by whole groups with every class on both sides: there the early "
         "choice and the threshold were made on patients of the training groups, and may look "
-        "better than they are in a new group.",
+        "better than they are in a new group."
     )
+    return (sentence,)
 
 
 def shared_sentences(config: StudyConfig) -> tuple[str, ...]:
