@@ -39,7 +39,10 @@ def fold_table(
             rows.append(
                 {"Method": shown, held_out: name, "n": str(entry["n"])}
                 | _mix(entry, positive)
-                | {"AUC": _figure(entry["auc"], 1, 3), "ACC (%)": _figure(entry["accuracy"], 100, 2)}
+                | {
+                    "AUC": _figure(entry["auc"], 1, 3),
+                    "ACC (%)": _figure(entry["accuracy"], 100, 2),
+                }
             )
             notes += [
                 f"{shown}, {name}, {'AUC' if figure == 'auc' else 'ACC (%)'}: {reason}."
@@ -48,7 +51,10 @@ def fold_table(
         empty = dict.fromkeys(("n", *(_mix(figures["by_fold"][0], positive))), "")
         rows.append(
             {"Method": shown, held_out: f"{ALL}, mean ± SD", **empty}
-            | {"AUC": _spread(figures["auc"], 1, 3), "ACC (%)": _spread(figures["accuracy"], 100, 2)}
+            | {
+                "AUC": _spread(figures["auc"], 1, 3),
+                "ACC (%)": _spread(figures["accuracy"], 100, 2),
+            }
         )
     return PerformanceTable(pd.DataFrame(rows), tuple(dict.fromkeys(notes)))
 

@@ -133,7 +133,11 @@ def _entry(
     entry: dict[str, Any] = {"repeat": area.repeat, "fold": area.fold}
     if area.fold in names:
         entry["held_out"] = names[area.fold]
-    entry |= {**counts, "auc": finite_or_none(area.value), "accuracy": finite_or_none(accuracy.value)}
+    entry |= {
+        **counts,
+        "auc": finite_or_none(area.value),
+        "accuracy": finite_or_none(accuracy.value),
+    }
     reasons = {n: f.reason for n, f in (("auc", area), ("accuracy", accuracy)) if f.reason}
     return entry | ({"reasons": reasons} if reasons else {})
 

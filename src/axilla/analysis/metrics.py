@@ -81,9 +81,7 @@ def evaluate(
             rule = threshold_rule if locked is None else locked
             by_fold = fold_thresholds(table, method, rule=rule)
         if table.folded:
-            folds[method] = summarise_folds(
-                table, method, thresholds=by_fold, names=fold_names
-            )
+            folds[method] = summarise_folds(table, method, thresholds=by_fold, names=fold_names)
         methods[method] = {}
         for cohort in table.cohorts(method):
             part = table.select(method, cohort)

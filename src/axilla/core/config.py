@@ -135,7 +135,9 @@ class StudyConfig(Strict):
         """The study of each endpoint; this one alone where it has only one."""
         return tuple(map(self.for_endpoint, self.endpoints)) or (self,)
 
-    def for_endpoint(self, endpoint: NodeEndpoint | ColumnEndpoint | ClassesEndpoint) -> StudyConfig:
+    def for_endpoint(
+        self, endpoint: NodeEndpoint | ColumnEndpoint | ClassesEndpoint
+    ) -> StudyConfig:
         """The study of one of the endpoints: what is its own lies in a folder of its own.
 
         Patches, features and whatever else all endpoints share stay under this study's `out`.

@@ -250,7 +250,7 @@ _ENDPOINTS = (
 UNIONS = {
     "annotations": "a folder or {folder, keep: [class, ...]}",
     "endpoint": _ENDPOINTS,
-    "endpoints": "a list of endpoints, each " + _ENDPOINTS,
+    "endpoints": _ENDPOINTS,
     "split": "{seed, test, validation}, {column}, {folds, repeats, group, validation, seed} or "
     "{leave_out: column, validation, seed}",
     "threshold": "youden-validation, youden-per-cohort, a number between 0 and 1, "

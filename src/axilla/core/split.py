@@ -152,6 +152,4 @@ def _check_training(cohort: Cohort, partition: Partition, config: StudyConfig) -
                 "Enlarge the cohort, change the split, or, for validation, set a fixed threshold.",
             )
     if not partition.members("test"):
-        raise CohortError(
-            f"the test cohort of {said} has no patient.", "Enlarge the test share."
-        )
+        raise CohortError(f"the test cohort of {said} has no patient.", "Enlarge the test share.")

@@ -98,9 +98,7 @@ def _stratified(
     return _parted(labels, taken)
 
 
-def _parted(
-    labels: Mapping[str, int], taken: set[str]
-) -> tuple[dict[str, int], dict[str, int]]:
+def _parted(labels: Mapping[str, int], taken: set[str]) -> tuple[dict[str, int], dict[str, int]]:
     return (
         {p: value for p, value in labels.items() if p not in taken},
         {p: value for p, value in labels.items() if p in taken},

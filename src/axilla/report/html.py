@@ -73,17 +73,21 @@ def render_report(contents: ReportContents) -> str:
     >>> (study.out / "report.html").write_text(page, encoding="utf-8")  # doctest: +SKIP
     """
     script = files("axilla.report").joinpath("templates/print.js").read_text(encoding="utf-8")
-    return environment().get_template("report.html").render(
-        report=contents,
-        sections=_sections(contents),
-        tables=[lay_out(table) for table in contents.tables],
-        published=None if contents.published is None else lay_out(contents.published),
-        settings=_setting_groups(contents.settings),
-        seeds=_seeds(contents.settings),
-        script=script,
-        script_digest=_digest(script),
-        generated_notice=GENERATED_NOTICE,
-        use_notice=USE_NOTICE,
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            report=contents,
+            sections=_sections(contents),
+            tables=[lay_out(table) for table in contents.tables],
+            published=None if contents.published is None else lay_out(contents.published),
+            settings=_setting_groups(contents.settings),
+            seeds=_seeds(contents.settings),
+            script=script,
+            script_digest=_digest(script),
+            generated_notice=GENERATED_NOTICE,
+            use_notice=USE_NOTICE,
+        )
     )
 
 

@@ -58,6 +58,8 @@ def render_index(page: IndexPage) -> str:
     -------
     A whole HTML document, to be written as UTF-8 into the folder from which the links go out.
     """
-    return environment().get_template("index.html").render(
-        page=page, generated_notice=GENERATED_NOTICE, use_notice=USE_NOTICE
+    return (
+        environment()
+        .get_template("index.html")
+        .render(page=page, generated_notice=GENERATED_NOTICE, use_notice=USE_NOTICE)
     )

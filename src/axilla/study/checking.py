@@ -118,9 +118,7 @@ def write_check(
         "problems": [_plain(problem) for problem in problems],
     }
     if everybody is not None and len(everybody.parts) > 1:
-        value["endpoints"] = dict(
-            zip(everybody.names, map(_counts, everybody.parts), strict=True)
-        )
+        value["endpoints"] = dict(zip(everybody.names, map(_counts, everybody.parts), strict=True))
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_if_new(Layout(config.out).check, text)
 

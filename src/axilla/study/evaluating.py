@@ -311,9 +311,7 @@ def _one_versus_rest(
     return [*write_figure(stem, figure), *_curve_numbers(stem.with_suffix(".csv"), curves, "class")]
 
 
-def _curve_numbers(
-    path: Path, curves: Mapping[str, Any], of: str = "method"
-) -> list[Path]:
+def _curve_numbers(path: Path, curves: Mapping[str, Any], of: str = "method") -> list[Path]:
     frames = [
         pd.DataFrame(
             {

@@ -24,9 +24,7 @@ def split_sentences(config: StudyConfig, partitions: Sequence[Partition]) -> tup
             "groups are tested, the classes' shares as even as the groups allow."
         )
     else:
-        made = (
-            f"{split.folds}-fold cross-validation, {_repeats(split)}, stratified by outcome."
-        )
+        made = f"{split.folds}-fold cross-validation, {_repeats(split)}, stratified by outcome."
     pooled = (
         "Everybody is tested once a repeat; out-of-fold predictions are pooled, and each fold's "
         "figures are given with their spread."
@@ -72,7 +70,8 @@ def shared_sentences(config: StudyConfig) -> tuple[str, ...]:
     return (
         "All endpoints share one split of the patients"
         + (", fold by fold. " if config.crossed else ": who is tested in one trains in none. ")
-        + f"{way[:1].upper() + way[1:]}." + (images if config.uses_slides else ""),
+        + f"{way[:1].upper() + way[1:]}."
+        + (images if config.uses_slides else ""),
         "A patient who is not part of an endpoint is counted there as excluded.",
     )
 
