@@ -11,7 +11,6 @@ from axilla.analysis.intervals import (
     as_json,
     clopper_pearson,
     f1_interval,
-    finite_or_none,
     logit_predictive_value,
 )
 from axilla.analysis.roc import AucEstimate, auc_estimate, macro_interval, one_class

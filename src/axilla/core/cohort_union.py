@@ -71,7 +71,7 @@ class Everybody:
         return list(merged)
 
     def without(self, shared: Sequence[Problem]) -> Everybody:
-        """Without the patients who have a problem: of their own endpoint's table, or of `shared`."""
+        """Without patients who have a problem: one of their endpoint's table, or of `shared`."""
         parts = tuple(
             without(part, dropped_by([*own, *shared], part))
             for part, own in zip(self.parts, self.found, strict=True)

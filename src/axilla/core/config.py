@@ -212,7 +212,9 @@ class StudyConfig(Strict):
                 raise ValueError("endpoints: names none; name one or more, or set endpoint")
             return raw
         if not isinstance(given, list | tuple):
-            raise ValueError("endpoints: is a list, such as [n0-vs-npos, n1-2-vs-n3plus]")
+            raise ValueError(  # noqa: TRY004 - what pydantic takes from a validator
+                "endpoints: is a list, such as [n0-vs-npos, n1-2-vs-n3plus]"
+            )
         if "endpoint" in raw:
             raise ValueError("endpoint: and endpoints: are both given; take out one of them")
         try:
