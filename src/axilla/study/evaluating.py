@@ -295,12 +295,16 @@ def _one_versus_rest(
 ) -> list[Path]:
     """The curve of each class against the others, with its numbers."""
     columns = {name: f"score_{name}" for name in entry["classes"]}
-    pooled = part.groupby("patient_id", sort=False)[["label", *columns.values()]].mean()
+    each = part.groupby("patient_id", sort=False)
+    pooled = each[list(columns.values())].mean()
+    # Anybody's predictions may write the class's name in place of its number.
+    numbers = {name: index for index, name in enumerate(columns)}
+    labels = each["label"].first().map(lambda cell: numbers.get(cell, cell)).astype(int)
     curves, areas = {}, {}
     for index, (name, column) in enumerate(columns.items()):
         area = entry["auc_by_class"][name]
         if area["value"] is not None:
-            curves[name] = roc_curve(pooled["label"] == index, pooled[column])
+            curves[name] = roc_curve(labels == index, pooled[column])
             areas[name] = Estimate(area["value"], area["low"], area["high"])
     if not curves:
         return []
