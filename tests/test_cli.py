@@ -121,7 +121,7 @@ def test_schema_is_valid_and_whole(axilla: Axilla) -> None:
     schema = json.loads(answer.out)
     assert answer.code == 0
     assert set(schema["properties"]) == set(StudyConfig.model_fields)
-    assert schema["required"] == ["cohort", "endpoint"]
+    assert schema["required"] == ["cohort"]
     assert schema["additionalProperties"] is False
     for key, model in (
         ("Patches", "size max_blank white_level white_by mpp edge"),

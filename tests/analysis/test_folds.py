@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from axilla.analysis.fold_table import fold_table
 from axilla.analysis.metrics import evaluate
 from axilla.analysis.thresholds import choose_threshold
 from axilla.core.errors import StatisticsError
@@ -159,3 +160,40 @@ def test_three_classes_by_fold():
         expected.append(roc_auc_score(part["label"], columns, multi_class="ovr"))
     assert summary["auc"]["values"] == pytest.approx(expected, abs=1e-12)
     assert summary["accuracy"]["n"] == 4
+
+
+def test_every_fold_is_listed_with_its_group_and_its_patients():
+    frame = make_folds(repeats=1)
+    one_class = (frame["cohort"] == "test") & (frame["fold"] == 1) & (frame["label"] == 1)
+    frame = frame[~one_class]
+    names = {0: "Aachen", 1: "Bonn", 2: "Celle", 3: "Dachau"}
+    metrics = run(frame, fold_names=names)
+    summary = metrics["folds"]["dl-cnb"]
+    entries = summary["by_fold"]
+    assert [entry["held_out"] for entry in entries] == list(names.values())
+    for fold, entry in enumerate(entries):
+        test = frame[(frame["cohort"] == "test") & (frame["fold"] == fold)]
+        assert (entry["n"], entry["positives"]) == (len(test), test["label"].sum())
+    assert [entry["auc"] for entry in entries if entry["auc"] is not None] == summary["auc"][
+        "values"
+    ]
+    assert entries[1]["auc"] is None
+    assert entries[1]["reasons"] == {"auc": summary["auc"]["undefined"][0]["reason"]}
+    table = fold_table(metrics, held_out="site", positive="N(+)")
+    assert list(table.frame.columns) == ["Method", "site", "n", "N(+)", "AUC", "ACC (%)"]
+    assert table.frame["site"].tolist() == [*names.values(), "all folds, mean ± SD"]
+    auc = summary["auc"]
+    assert table.frame["AUC"].tolist() == [
+        f"{entries[0]['auc']:.3f}", "–", f"{entries[2]['auc']:.3f}", f"{entries[3]['auc']:.3f}",
+        f"{auc['mean']:.3f} ± {auc['sd']:.3f}",
+    ]  # fmt: skip
+    assert table.notes == (f"DL-CNB model, Bonn, AUC: {entries[1]['reasons']['auc']}.",)
+
+
+def test_folds_without_a_group_are_numbered():
+    metrics = run(make_folds(repeats=2, folds=2))
+    assert "held_out" not in metrics["folds"]["dl-cnb"]["by_fold"][0]
+    assert fold_table(metrics).frame["Fold"].tolist() == [
+        "repeat 1, fold 1", "repeat 1, fold 2", "repeat 2, fold 1", "repeat 2, fold 2",
+        "all folds, mean ± SD",
+    ]  # fmt: skip

@@ -107,5 +107,8 @@ def test_more_classes_have_their_own_table():
     assert table["Class"].tolist() == ["all", "a", "b", "c"]
     assert table["n"].tolist() == ["30", "10", "10", "10"]
     entry = metrics["methods"]["dl-cnb"]["test"]
-    assert table["AUC"].iloc[0] == f"{entry['auc']['value']:.3f}"
+    auc = entry["auc"]
+    assert table["AUC"].iloc[0] == (
+        f"{auc['value']:.3f} [{auc['delong_low']:.3f}, {auc['delong_high']:.3f}]"
+    )
     assert table["Recall (%)"].iloc[1].startswith(f"{100 * entry['recall']['a']['value']:.2f} [")

@@ -13,6 +13,7 @@ from axilla.analysis.roc import (
     compare_unpaired,
     delong_interval,
     delong_variance,
+    macro_interval,
     roc_curve,
 )
 from axilla.core.errors import StatisticsError
@@ -164,3 +165,37 @@ def test_delong_interval_covers():
 def test_large_cohort_is_quick():
     labels, a, b = make_scores(5, n=200_000)
     assert compare_paired(labels, a, b).p < 1e-12
+
+
+def test_the_mean_area_of_two_classes_has_delongs_interval():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 60)
+    score = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
+    mean = macro_interval(labels, np.column_stack([1 - score, score]))
+    alone = delong_interval(labels, score)
+    assert (mean.value, mean.low, mean.high) == pytest.approx((alone.value, alone.low, alone.high))
+
+
+def test_the_mean_area_of_three_classes_against_the_bootstrap():
+    """Resampled within classes, as the variance is stratified by them."""
+    rng = np.random.default_rng(4)
+    labels = np.repeat([0, 1, 2], [70, 50, 30])
+    scores = rng.dirichlet([1, 1, 1], 150) * 0.7 + 0.3 * np.eye(3)[labels]
+    found = macro_interval(labels, scores)
+    assert found.value == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
+    members = [np.flatnonzero(labels == index) for index in range(3)]
+    draws = []
+    for _ in range(300):
+        rows = np.concatenate([rng.choice(own, len(own)) for own in members])
+        draws.append(roc_auc_score(labels[rows], scores[rows], multi_class="ovr"))
+    assert (found.high - found.low) / 2 / 1.959964 == pytest.approx(np.std(draws), rel=0.12)
+
+
+def test_the_mean_area_without_variance_has_no_interval():
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    found = macro_interval(labels, np.eye(3)[labels])
+    assert found.value == 1
+    assert np.isnan(found.low)
+    assert found.reason == "the variance is zero (perfect separation or equal scores)"
+    single = macro_interval(labels[:-1], np.eye(3)[labels[:-1]])
+    assert single.reason == "a class has a single patient, so DeLong has no variance"

@@ -8,14 +8,17 @@ import yaml
 from pydantic import ValidationError
 
 from axilla.core.config import (
+    ClassesEndpoint,
     ColumnEndpoint,
     ColumnSplit,
     FoldSplit,
+    LeaveOutSplit,
     NpvThreshold,
     RandomSplit,
     Restarts,
     SensitivityThreshold,
     StudyConfig,
+    endpoint_name,
     load_config,
     parse_threshold,
 )
@@ -149,8 +152,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(refusal, keys, sente
             {"endpoint": "n0-vs-nope"},
             (
                 "`endpoint` is 'n0-vs-nope', but may be n0-vs-npos, n1-2-vs-n3plus, "
-                "n0-vs-n1-2-vs-n3plus, n0-vs-n1-2, n0-vs-n3plus or {column, negative, positive} "
-                "(did you mean `n0-vs-npos`?)."
+                "n0-vs-n1-2-vs-n3plus, n0-vs-n1-2, n0-vs-n3plus, {column, negative, positive} or "
+                "{column, classes: [first, second, ...]} (did you mean `n0-vs-npos`?)."
             ),
         ),
         (
@@ -176,8 +179,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(refusal, keys, sente
         (
             {"split": 5},
             (
-                "`split` is 5, but may be {seed, test, validation}, {column} or {folds, repeats, "
-                "group, validation, seed}."
+                "`split` is 5, but may be {seed, test, validation}, {column}, {folds, repeats, "
+                "group, validation, seed} or {leave_out: column, validation, seed}."
             ),
         ),
         (
@@ -197,6 +200,18 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(refusal, keys, sente
             ),
         ),
         ({"bags": 5}, "`bags` is 5, but should be a mapping of keys."),
+        (
+            {"endpoint": {"column": "grade", "classes": ["g1", "G1 "]}},
+            "`endpoint.classes` is ['g1', 'G1 '], but a class is named twice.",
+        ),
+        (
+            {"endpoint": {"column": "grade", "classes": ["g1", "g2"], "negative": "g1"}},
+            "`endpoint.negative` does not go with the other keys of `endpoint`.",
+        ),
+        (
+            {"endpoints": ["n0-vs-npos"]},
+            "endpoint: and endpoints: are both given; take out one of them.",
+        ),
         (
             {"endpoint": {"column": "a", "negative": False, "positive": "c"}},
             "`endpoint.negative` is False, but should be text: put it in quotes.",
@@ -446,8 +461,84 @@ def test_values_are_frozen(load_with):
 def test_the_schema_is_json_and_describes_every_key():
     schema = json.loads(json.dumps(StudyConfig.model_json_schema()))
     assert set(schema["properties"]) == set(StudyConfig.model_fields)
-    assert set(schema["required"]) == {"cohort", "endpoint"}
+    assert set(schema["required"]) == {"cohort"}
+    assert schema["oneOf"] == [{"required": ["endpoint"]}, {"required": ["endpoints"]}]
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["Patches"]["properties"]["max_blank"]["description"] == (
         "A patch whose share of white pixels is this or more is dropped."
     )
+
+
+SEVERAL = {key: value for key, value in LEAST.items() if key != "endpoint"}
+
+
+def test_several_endpoints_are_one_study_each(load):
+    grade = {"column": "grade", "classes": ["g1", "g2", "g3"]}
+    settings = SEVERAL | {"endpoints": ["n0-vs-npos", "n1-2-vs-n3plus", grade], "out": "/o"}
+    config = load(yaml.safe_dump(settings))
+    assert config.endpoint == "n0-vs-npos"
+    studies = config.studies
+    assert [study.endpoint for study in studies] == [
+        "n0-vs-npos", "n1-2-vs-n3plus", ClassesEndpoint(column="grade", classes=("g1", "g2", "g3")),
+    ]  # fmt: skip
+    assert [study.out for study in studies] == [
+        Path("/o/n0-vs-npos"), Path("/o/n1-2-vs-n3plus"), Path("/o/grade-g1-vs-g2-vs-g3"),
+    ]  # fmt: skip
+    assert all(study.studies == (study,) for study in studies)
+    # What was given is written again, and read as the same.
+    assert "endpoint" not in config.model_dump()
+    assert "endpoints" not in studies[0].model_dump()
+    assert StudyConfig.model_validate(config.model_dump()) == config
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "sentence"),
+    [
+        ([], "endpoints: names none; name one or more, or set endpoint."),
+        ("n0-vs-npos", "endpoints: is a list, such as [n0-vs-npos, n1-2-vs-n3plus]."),
+        (["n0-vs-npos", "n0-vs-npos"], "endpoints: an endpoint is named twice."),
+        (
+            ["n0-vs-npos", {"column": "a", "negatve": "x", "positive": "y"}],
+            "unknown key `endpoints.1.negatve` (did you mean `negative`?).",
+        ),
+    ],
+)
+def test_endpoints_that_cannot_be(load, endpoints, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load(yaml.safe_dump(SEVERAL | {"endpoints": endpoints}))
+    assert caught.value.problem.cause == sentence
+
+
+def test_what_a_column_is_called_stays_in_the_studys_folder():
+    names = [
+        endpoint_name(ClassesEndpoint(column=column, classes=classes))
+        for column, classes in (
+            ("../../etc", ("a", "b")), ("etc", ("a", "b")), ("x" * 300, ("a", "b")),
+            ("..", ("/", "\\")), ("Größe", ("klein", "groß")), ("Gräße", ("klein", "groß")),
+        )
+    ]  # fmt: skip
+    assert names[1] == "etc-a-vs-b"
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert Path(name).name == name
+        assert not name.startswith(".")
+        assert len(name) < 80
+
+
+def test_published_figures_of_several_endpoints_say_of_which(load):
+    figure = {"source": "x", "method": "clinical", "auc": 0.7}
+    settings = SEVERAL | {"endpoints": ["n0-vs-npos", "n0-vs-n1-2"], "published": [figure]}
+    with pytest.raises(ConfigError, match="does not say of which of the endpoints"):
+        load(yaml.safe_dump(settings))
+    settings["published"] = [figure | {"endpoint": "n0-vs-n1-2"}]
+    studies = load(yaml.safe_dump(settings)).studies
+    assert [len(study.published) for study in studies] == [0, 1]
+
+
+def test_leaving_a_group_out(load_with):
+    config = load_with(split={"leave_out": "site"})
+    assert config.split == LeaveOutSplit(leave_out="site")
+    assert config.crossed
+    assert config.group_column == "site"
+    with pytest.raises(ConfigError, match=r"`split.repeats` does not go with the other keys"):
+        load_with(split={"leave_out": "site", "repeats": 2})

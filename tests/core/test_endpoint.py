@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from axilla.core.config import ColumnEndpoint
+from axilla.core.config import ClassesEndpoint, ColumnEndpoint
 from axilla.core.endpoint import (
     Outside,
     Unclear,
@@ -103,3 +103,13 @@ def test_column_endpoint():
     )
     numbers = ColumnEndpoint(column="label", negative="0", positive="1")
     assert [column_class(cell, numbers) for cell in ("0.0", "1.0")] == [0, 1]
+
+
+def test_a_column_of_several_classes():
+    grade = ClassesEndpoint(column="grade", classes=("G1", "G2", "G3"))
+    assert class_names(grade) == ("G1", "G2", "G3")
+    assert [column_class(cell, grade) for cell in ("g3", "G1", "G2")] == [2, 0, 1]
+    assert column_class("G4", grade).cause == "`grade` is 'G4', none of 'G1', 'G2', 'G3'."
+    assert column_class("", grade).cause == "`grade` is missing, none of 'G1', 'G2', 'G3'."
+    numbers = ClassesEndpoint(column="grade", classes=(1, 2, 3))
+    assert [column_class(cell, numbers) for cell in ("1", "2.0", "3")] == [0, 1, 2]

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -238,8 +239,119 @@ def test_who_leaves_the_endpoint_moves_nobody():
 
 def test_folds_of_a_column_are_those_of_before():
     """Studies with published figures were made with them."""
-    cohort = make_cohort([7, 5])
+    cohort = make_cohort([7, 3])  # ten ids: in the order of their names
     first, *_ = make_partitions(
         cohort, config=config_of({"folds": 3, "validation": 0, "seed": 8888}, threshold=0.5)
     )
     assert first.members("test") == ("p4", "p5", "p6", "p9")
+
+
+def sites(counts, *, seed=0):
+    """Patients of two classes in sites: `counts` gives (negative, positive) by site."""
+    patients = [
+        Patient(f"{site}-{label}-{i}", label, (), {}, group=site)
+        for site, by_class in counts.items()
+        for label, count in enumerate(by_class)
+        for i in range(count)
+    ]
+    order = np.random.default_rng(seed).permutation(len(patients))
+    mixed = tuple(patients[i] for i in order)
+    return Cohort(("N0", "N(+)"), mixed, (), len(mixed), pd.DataFrame())
+
+
+MANY = {f"s{i}": (4 + 3 * (i % 5), 2 + 2 * (i % 4)) for i in range(12)}
+FEW = {"Aachen": (20, 10), "Bonn": (12, 9), "Celle": (15, 5), "Dachau": (8, 8)}
+
+
+def groups_in(cohort, partition, name):
+    group_of = {p.patient_id: p.group for p in cohort.patients}
+    return {group_of[p] for p in partition.members(name)}
+
+
+@pytest.mark.parametrize(
+    "split",
+    [{"folds": 4, "repeats": 2, "group": "site"}, {"leave_out": "site"}],
+    ids=["grouped", "leave-out"],
+)
+def test_no_group_stands_in_two_cohorts_and_everybody_is_tested_once_a_repeat(split):
+    cohort = sites(MANY)
+    partitions = make_partitions(cohort, config=config_of(split))
+    assert len(partitions) == (8 if "folds" in split else 12)
+    for partition in partitions:
+        assert set(partition.cohort_of) == set(cohort.labels())
+        inside = [groups_in(cohort, partition, name) for name in ("train", "val", "test")]
+        assert all(inside)
+        assert sum(map(len, inside)) == 12  # each site in one cohort
+        assert not partition.within_groups
+        rest = len(partition.members("train")) + len(partition.members("val"))
+        assert len(partition.members("val")) / rest == pytest.approx(0.25, abs=0.04)
+        for name in ("train", "val"):
+            assert min(counts_of(cohort, partition, name)) > 0
+    for repeat in {p.repeat for p in partitions}:
+        tested = [q for p in partitions if p.repeat == repeat for q in p.members("test")]
+        assert sorted(tested) == sorted(cohort.labels())
+
+
+def test_grouped_folds_spread_the_classes():
+    """Half of the sites are nearly all positive: sizes alone would put them anywhere."""
+    cohort = sites({f"s{i:02}": (18, 2) if i < 10 else (2, 18) for i in range(20)})
+    for seed in range(5):
+        config = config_of({"folds": 5, "group": "site", "seed": seed})
+        for partition in make_partitions(cohort, config=config):
+            assert counts_of(cohort, partition, "test") == [40, 40]
+
+
+def test_leaving_one_site_out_names_each_fold():
+    cohort = sites(FEW)
+    partitions = make_partitions(cohort, config=config_of({"leave_out": "site"}))
+    assert [p.held_out for p in partitions] == sorted(FEW)
+    assert [p.name for p in partitions] == [f"repeat0-fold{i}" for i in range(4)]
+    for partition in partitions:
+        assert groups_in(cohort, partition, "test") == {partition.held_out}
+        assert counts_of(cohort, partition, "test") == list(FEW[partition.held_out])
+        assert len(groups_in(cohort, partition, "val")) == 1
+
+
+def test_with_too_few_sites_left_single_patients_validate_and_the_partition_says_so():
+    two = {"Aachen": (20, 12), "Bonn": (12, 8)}
+    partitions = make_partitions(sites(two), config=config_of({"leave_out": "site"}))
+    assert [p.within_groups for p in partitions] == [True, True]
+    assert counts_of(sites(two), partitions[1], "val") == [5, 3]
+    # All positive patients but those tested are of one site: it cannot be on both sides.
+    pure = {"Aachen": (20, 12), "Bonn": (12, 0), "Celle": (15, 0), "Dachau": (9, 9)}
+    by_site = {
+        p.held_out: p.within_groups
+        for p in make_partitions(sites(pure), config=config_of({"leave_out": "site"}))
+    }
+    assert by_site == {"Aachen": True, "Bonn": False, "Celle": False, "Dachau": True}
+
+
+def test_one_site_cannot_be_left_out():
+    with pytest.raises(CohortError) as caught:
+        make_partitions(sites({"Aachen": (9, 9)}), config=config_of({"leave_out": "site"}))
+    assert caught.value.problem.cause == (
+        "`site` has 1 group, and leaving one out needs two or more."
+    )
+
+
+def test_a_fold_that_cannot_train_is_named_by_its_site():
+    one = {"Aachen": (20, 12), "Bonn": (12, 0)}
+    with pytest.raises(CohortError) as caught:
+        make_partitions(sites(one), config=config_of({"leave_out": "site"}))
+    assert caught.value.problem.cause == (
+        "the training cohort of the fold that leaves out 'Aachen' has no patient with N(+)."
+    )
+
+
+@pytest.mark.parametrize(
+    "split",
+    [{"folds": 4, "repeats": 2}, {"folds": 4, "group": "site"}, {"leave_out": "site"}],
+    ids=["stratified", "grouped", "leave-out"],
+)
+def test_folds_depend_on_the_seed_and_not_on_the_order_of_the_table(split):
+    cohort = sites(MANY)
+    first = make_partitions(cohort, config=config_of(split))
+    turned = make_partitions(sites(MANY, seed=9), config=config_of(split))
+    other = make_partitions(cohort, config=config_of(split | {"seed": 4}))
+    assert [dict(p.cohort_of) for p in turned] == [dict(p.cohort_of) for p in first]
+    assert [dict(p.cohort_of) for p in other] != [dict(p.cohort_of) for p in first]

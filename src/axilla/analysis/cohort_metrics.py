@@ -11,10 +11,9 @@ from axilla.analysis.intervals import (
     as_json,
     clopper_pearson,
     f1_interval,
-    finite_or_none,
     logit_predictive_value,
 )
-from axilla.analysis.roc import AucEstimate, auc_estimate, one_class
+from axilla.analysis.roc import AucEstimate, auc_estimate, macro_interval, one_class
 from axilla.core.types import Confusion, Estimate
 
 if TYPE_CHECKING:
@@ -107,7 +106,8 @@ def multiclass_entry(
     Returns
     -------
     dict
-        `auc` is the mean of the one-versus-rest areas in `auc_by_class`; rows of
+        `auc` is the mean of the one-versus-rest areas in `auc_by_class`, its interval that of
+        `macro_interval` (there is no exact one); rows of
         `confusion_matrix` are the true class, columns the called one.
     """
     called = scores.argmax(axis=1)
@@ -120,7 +120,7 @@ def multiclass_entry(
         "classes": list(classes),
         "counts": dict(zip(classes, matrix.sum(axis=1).tolist(), strict=True)),
         "threshold": None,
-        "auc": _macro(areas),
+        "auc": _macro(labels, scores, areas),
         "auc_by_class": {name: area.as_json() for name, area in areas.items()},
         "accuracy": as_json(clopper_pearson(int(np.trace(matrix)), len(labels))),
         "precision": {c: as_json(m["ppv"]) for c, m in zip(classes, by_class, strict=True)},
@@ -145,13 +145,16 @@ def _versus_rest(matrix: NDArray[np.int64], index: int) -> Confusion:
     return Confusion(tp=tp, fn=fn, fp=fp, tn=int(matrix.sum()) - tp - fn - fp)
 
 
-def _macro(areas: dict[str, AucEstimate]) -> dict[str, Any]:
+def _macro(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], areas: dict[str, AucEstimate]
+) -> dict[str, Any]:
     undefined = [name for name, area in areas.items() if math.isnan(area.value)]
-    value = math.nan if undefined else float(np.mean([area.value for area in areas.values()]))
-    reason = (
-        f"class {undefined[0]}: {areas[undefined[0]].exact.reason}"
-        if undefined
-        else "the mean over classes has no exact interval; see auc_by_class"
-    )
-    bounds = dict.fromkeys(("low", "high", "delong_low", "delong_high"))
-    return {"value": finite_or_none(value), **bounds, "reason": reason}
+    if undefined:
+        reason = f"class {undefined[0]}: {areas[undefined[0]].exact.reason}"
+        return AucEstimate(Estimate(math.nan, reason=reason), Estimate(math.nan)).as_json()
+    delong = macro_interval(labels, scores)
+    exact = Estimate(
+        delong.value, reason=delong.reason or "the mean over classes has no exact interval, only "
+        "DeLong's; see auc_by_class",
+    )  # fmt: skip
+    return AucEstimate(exact, delong).as_json()

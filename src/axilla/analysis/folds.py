@@ -64,7 +64,11 @@ def fold_thresholds(
 
 
 def summarise_folds(
-    table: ScoreTable, method: str, *, thresholds: Mapping[tuple[int, int], float | str]
+    table: ScoreTable,
+    method: str,
+    *,
+    thresholds: Mapping[tuple[int, int], float | str],
+    names: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
     """Mean, standard deviation and standard error over the folds' test patients.
 
@@ -76,6 +80,8 @@ def summarise_folds(
         The method.
     thresholds
         By (repeat, fold); not used with more than two classes, where the likeliest is called.
+    names
+        The group that each fold leaves out, where folds have one.
 
     Returns
     -------
@@ -83,27 +89,57 @@ def summarise_folds(
         `auc` and `accuracy`: one value a (repeat, fold), `at` says which; `se` is sd / sqrt(n).
         Folds of one repeat share training patients, so `se` is, as in the literature it is
         compared with (Ilse 2018), an understatement. `by_repeat` holds the means over the folds
-        of each repeat, `pooled_auc_by_repeat` the area over all patients of a repeat.
+        of each repeat, `pooled_auc_by_repeat` the area over all patients of a repeat. `by_fold`
+        lists every fold with its test patients and both figures, None where a figure is not
+        defined, with the reason.
     """
     areas: list[_Figure] = []
     accuracies: list[_Figure] = []
+    by_fold: list[dict[str, Any]] = []
     for repeat, fold, cohorts in table.partitions(method):
         if "test" not in cohorts:
             missing = _Figure(repeat, fold, math.nan, "the fold has no test patients")
             areas.append(missing)
             accuracies.append(missing)
-            continue
-        test = cohorts["test"]
-        areas.append(_area(test, repeat=repeat, fold=fold))
-        accuracies.append(_accuracy(test, thresholds.get((repeat, fold), ""), repeat, fold))
+        else:
+            test = cohorts["test"]
+            areas.append(_area(test, repeat=repeat, fold=fold))
+            accuracies.append(_accuracy(test, thresholds.get((repeat, fold), ""), repeat, fold))
+        counts = _counts(cohorts.get("test"), table.classes)
+        by_fold.append(_entry(areas[-1], accuracies[-1], counts, names or {}))
     repeats = table.repeats(method, cohort="test")
     pooled = [_area(test, repeat=repeat, fold=-1) for repeat, test in repeats]
     return {
         "auc": _summary(areas),
         "accuracy": _summary(accuracies),
+        "by_fold": by_fold,
         "by_repeat": _by_repeat(areas, accuracies),
         "pooled_auc_by_repeat": _summary(pooled, by_fold=False),
     }
+
+
+def _counts(part: Scores | None, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Test patients of a fold: all and the positive ones, or those of each class."""
+    labels = [] if part is None else part.labels.tolist()
+    by_class = {name: labels.count(index) for index, name in enumerate(classes)}
+    if len(classes) > 2:
+        return {"n": len(labels), "counts": by_class}
+    return {"n": len(labels), "positives": by_class[classes[1]]}
+
+
+def _entry(
+    area: _Figure, accuracy: _Figure, counts: Mapping[str, Any], names: Mapping[int, str]
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {"repeat": area.repeat, "fold": area.fold}
+    if area.fold in names:
+        entry["held_out"] = names[area.fold]
+    entry |= {
+        **counts,
+        "auc": finite_or_none(area.value),
+        "accuracy": finite_or_none(accuracy.value),
+    }
+    reasons = {n: f.reason for n, f in (("auc", area), ("accuracy", accuracy)) if f.reason}
+    return entry | ({"reasons": reasons} if reasons else {})
 
 
 def _area(part: Scores, *, repeat: int, fold: int) -> _Figure:

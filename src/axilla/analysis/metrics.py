@@ -35,6 +35,7 @@ def evaluate(
     endpoint: str,
     threshold_rule: Threshold,
     thresholds: Mapping[str, float] | None = None,
+    fold_names: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
     """Measure every method on every cohort and compare the methods pairwise.
 
@@ -51,6 +52,8 @@ def evaluate(
         than two classes there is no threshold: the likeliest class is called.
     thresholds
         Locked thresholds by method (a model's own); they go before the rule.
+    fold_names
+        The group that each fold leaves out, where folds have one.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def evaluate(
             rule = threshold_rule if locked is None else locked
             by_fold = fold_thresholds(table, method, rule=rule)
         if table.folded:
-            folds[method] = summarise_folds(table, method, thresholds=by_fold)
+            folds[method] = summarise_folds(table, method, thresholds=by_fold, names=fold_names)
         methods[method] = {}
         for cohort in table.cohorts(method):
             part = table.select(method, cohort)

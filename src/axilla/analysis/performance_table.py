@@ -107,7 +107,7 @@ def multiclass_table(
                     "Cohort": title[1],
                     "Class": "all",
                     "n": str(entry["n"]),
-                    "AUC": format_auc(entry["auc"]),
+                    "AUC": format_auc(_with_delong(entry["auc"])),
                     "ACC (%)": format_percent(entry["accuracy"]),
                     "Precision (%)": "",
                     "Recall (%)": "",
@@ -136,7 +136,18 @@ def multiclass_table(
                     for column, figure in figures.items()
                     if figure["value"] is None or figure["low"] is None
                 ]
-    return PerformanceTable(pd.DataFrame(rows), tuple(missing))
+    return PerformanceTable(pd.DataFrame(rows), (_MACRO, *missing))
+
+
+_MACRO = (
+    "AUC of all classes: the mean of the one-versus-rest areas, with DeLong's interval; of one "
+    "class: against all others, with the binomial exact interval"
+)
+
+
+def _with_delong(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A mean of areas has no exact interval."""
+    return {"value": entry["value"], "low": entry["delong_low"], "high": entry["delong_high"]}
 
 
 def format_auc(entry: Mapping[str, Any], *, mark: str = "") -> str:

@@ -131,6 +131,47 @@ def auc_estimate(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -
     return AucEstimate(clopper_pearson(delong.value * n, n, level=level), delong)
 
 
+def macro_interval(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> Estimate:
+    """Mean one-versus-rest area over the classes, with a normal interval as DeLong's, cut at 1.
+
+    A patient's contribution is the mean over the classes of the patient's placement divided by
+    how many stand on the patient's side; contributions of one class are exchangeable, so that the
+    variance is the sum over classes of n times the sample variance within the class. With two
+    classes this is DeLong's interval.
+
+    Parameters
+    ----------
+    labels
+        [n], index of the class.
+    scores
+        [n, classes], probabilities.
+
+    Raises
+    ------
+    StatisticsError
+        A class has no patient.
+    """
+    truth, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    count = values.shape[1]
+    share = np.zeros(len(truth))
+    areas = []
+    for index in range(count):
+        own = truth == index
+        placements = _placements(own, values[:, index])
+        areas.append(float(np.mean(placements.positives)))
+        share[own] += placements.positives / (count * own.sum())
+        share[~own] += placements.negatives / (count * (~own).sum())
+    value = float(np.mean(areas))
+    parts = [share[truth == index] for index in range(count)]
+    if min(map(len, parts)) < 2:
+        return Estimate(value, reason="a class has a single patient, so DeLong has no variance")
+    variance = sum(len(part) * float(np.var(part, ddof=1)) for part in parts)
+    if all(np.ptp(part) < 1e-15 for part in parts):
+        return Estimate(value, reason="the variance is zero (perfect separation or equal scores)")
+    half = float(ndtri(1 - (1 - level) / 2)) * math.sqrt(variance)
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half))
+
+
 def compare_paired(labels: ArrayLike, a: ArrayLike, b: ArrayLike) -> AucComparison:
     """DeLong's test of two scores of the same patients.
 

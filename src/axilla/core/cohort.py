@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from axilla.core.config import ColumnEndpoint, ColumnSplit, FoldSplit, StudyConfig
+from axilla.core.config import ColumnSplit, LeaveOutSplit, StudyConfig
 from axilla.core.endpoint import (
     Outside,
     Unclear,
@@ -122,7 +122,7 @@ def without(cohort: Cohort, dropped: Mapping[str, tuple[str, str]]) -> Cohort:
 
 def _require(table: pd.DataFrame, config: StudyConfig) -> None:
     require_columns(table, ["patient_id"], file=config.cohort, key="cohort")
-    if isinstance(config.endpoint, ColumnEndpoint):
+    if not isinstance(config.endpoint, str):
         require_columns(table, [config.endpoint.column], file=config.cohort, key="endpoint.column")
     elif not {"nodes", "aln_status"} & set(table.columns):
         raise CohortError(
@@ -136,8 +136,9 @@ def _require(table: pd.DataFrame, config: StudyConfig) -> None:
         require_columns(table, names, file=config.cohort, key="clinical")
     if isinstance(config.split, ColumnSplit):
         require_columns(table, [config.split.column], file=config.cohort, key="split.column")
-    if isinstance(config.split, FoldSplit) and config.split.group is not None:
-        require_columns(table, [config.split.group], file=config.cohort, key="split.group")
+    if config.group_column is not None:
+        key = "split.leave_out" if isinstance(config.split, LeaveOutSplit) else "split.group"
+        require_columns(table, [config.group_column], file=config.cohort, key=key)
 
 
 def _class_problems(cohort: Cohort, config: StudyConfig) -> list[Problem]:
@@ -229,7 +230,7 @@ class _PatientReader:
     def _label(self) -> int | None:
         endpoint = self.config.endpoint
         found: int | Outside | Unclear
-        if isinstance(endpoint, ColumnEndpoint):
+        if not isinstance(endpoint, str):
             found = column_class(self._cell(endpoint.column), endpoint)
             if not isinstance(found, Unclear):
                 self.stratum = class_names(endpoint)[found]
@@ -280,12 +281,13 @@ class _PatientReader:
         return name
 
     def _group(self) -> str | None:
-        if not isinstance(self.config.split, FoldSplit) or self.config.split.group is None:
+        column = self.config.group_column
+        if column is None:
             return None
-        group = self._cell(self.config.split.group)
+        group = self._cell(column)
         if not group:
             self._problem(
-                f"`{self.config.split.group}` is missing, and the folds are made by it.",
+                f"`{column}` is missing, and the folds are made by it.",
                 "Fill in the group.",
             )
         return group

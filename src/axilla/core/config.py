@@ -5,25 +5,36 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from axilla.core.config_base import Strict
 from axilla.core.config_choices import (
+    ENDPOINT,
     UNIONS,
     Annotations,
     AnnotationSource,
+    ClassesEndpoint,
     ColumnEndpoint,
     ColumnSplit,
     Endpoint,
     FoldSplit,
+    LeaveOutSplit,
     NodeEndpoint,
     NpvThreshold,
     RandomSplit,
     SensitivityThreshold,
     Split,
     Threshold,
+    endpoint_name,
     parse_threshold,
 )
 from axilla.core.config_encoder import Encoder, ImportedFeatures
@@ -40,6 +51,7 @@ __all__ = [
     "Aggregator",
     "Annotations",
     "Bags",
+    "ClassesEndpoint",
     "Clinical",
     "ColumnEndpoint",
     "ColumnSplit",
@@ -47,6 +59,7 @@ __all__ = [
     "Endpoint",
     "FoldSplit",
     "ImportedFeatures",
+    "LeaveOutSplit",
     "NodeEndpoint",
     "NpvThreshold",
     "Patches",
@@ -58,6 +71,7 @@ __all__ = [
     "StudyConfig",
     "Threshold",
     "Training",
+    "endpoint_name",
     "load_config",
     "parse_threshold",
 ]
@@ -71,10 +85,19 @@ class Published(Strict):
     cohort: Literal["train", "val", "test"] = "test"
     auc: float | None = None
     accuracy: float | None = None
+    endpoint: Endpoint | None = None
+    """Of which endpoint it is, where the study has several."""
+
+
+def _either_endpoint(schema: dict[str, Any]) -> None:
+    schema["required"] = [name for name in schema["required"] if name != "endpoint"]
+    schema["oneOf"] = [{"required": ["endpoint"]}, {"required": ["endpoints"]}]
 
 
 class StudyConfig(Strict):
     """A whole study, as `study.yaml` says it. Paths are absolute once loaded."""
+
+    model_config = ConfigDict(json_schema_extra=_either_endpoint)
 
     name: str = "study"
     cohort: Path
@@ -89,6 +112,9 @@ class StudyConfig(Strict):
     """Features made elsewhere; then no slides are needed, and nothing is cut or embedded."""
     regions: Literal["auto", "annotation", "tissue", "whole", "patches"] = "auto"
     endpoint: Endpoint
+    """What is predicted; the first one where `endpoints` names several (see `studies`)."""
+    endpoints: Annotated[tuple[Endpoint, ...], Field(max_length=20)] = ()
+    """Instead of `endpoint`: several, of one split, the same patches and the same features."""
     split: Split = RandomSplit()
     patches: Patches = Patches()
     stain: StainNormalisation | None = None
@@ -103,6 +129,39 @@ class StudyConfig(Strict):
     threshold: Threshold = "youden-validation"
     published: tuple[Published, ...] = ()
     out: Path = Path("out")
+
+    @property
+    def studies(self) -> tuple[StudyConfig, ...]:
+        """The study of each endpoint; this one alone where it has only one."""
+        return tuple(map(self.for_endpoint, self.endpoints)) or (self,)
+
+    def for_endpoint(
+        self, endpoint: NodeEndpoint | ColumnEndpoint | ClassesEndpoint
+    ) -> StudyConfig:
+        """The study of one of the endpoints: what is its own lies in a folder of its own.
+
+        Patches, features and whatever else all endpoints share stay under this study's `out`.
+        """
+        return self.model_copy(
+            update={
+                "endpoint": endpoint,
+                "endpoints": (),
+                "published": tuple(p for p in self.published if p.endpoint == endpoint),
+                "out": self.out / endpoint_name(endpoint),
+            }
+        )
+
+    @property
+    def crossed(self) -> bool:
+        """Whether everybody is tested: cross-validation, in place of one test cohort."""
+        return isinstance(self.split, FoldSplit | LeaveOutSplit)
+
+    @property
+    def group_column(self) -> str | None:
+        """The column whose groups stay whole in cross-validation."""
+        if isinstance(self.split, LeaveOutSplit):
+            return self.split.leave_out
+        return self.split.group if isinstance(self.split, FoldSplit) else None
 
     @property
     def uses_slides(self) -> bool:
@@ -144,6 +203,45 @@ class StudyConfig(Strict):
             self.threshold, SensitivityThreshold | NpvThreshold
         )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_several(cls, raw: Any) -> Any:
+        """`endpoints` in place of `endpoint`; what is wrong within the list is told of the list."""
+        if not isinstance(raw, dict) or not (given := raw.get("endpoints", ())):
+            if isinstance(raw, dict) and raw.get("endpoints", ()) != ():
+                raise ValueError("endpoints: names none; name one or more, or set endpoint")
+            return raw
+        if not isinstance(given, list | tuple):
+            raise ValueError(  # noqa: TRY004 - what pydantic takes from a validator
+                "endpoints: is a list, such as [n0-vs-npos, n1-2-vs-n3plus]"
+            )
+        if "endpoint" in raw:
+            raise ValueError("endpoint: and endpoints: are both given; take out one of them")
+        try:
+            first = ENDPOINT.validate_python(given[0])
+        except ValidationError:
+            first = "n0-vs-npos"
+        return {**raw, "endpoint": first}
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only the one of `endpoint` and `endpoints` that the study was given."""
+        value: dict[str, Any] = handler(self)
+        value.pop("endpoint" if self.endpoints else "endpoints", None)
+        return value
+
+    @model_validator(mode="after")
+    def _endpoints_fit(self) -> StudyConfig:
+        names = [endpoint_name(endpoint).casefold() for endpoint in self.endpoints]
+        if len(set(names)) < len(names):
+            raise ValueError("endpoints: an endpoint is named twice")
+        if self.endpoints and any(p.endpoint not in self.endpoints for p in self.published):
+            raise ValueError(
+                "published: a figure does not say of which of the endpoints it is; add endpoint: "
+                "to it, as in endpoints:"
+            )
+        return self
+
     @model_validator(mode="after")
     def _fits_together(self) -> StudyConfig:
         if self.uses_slides and self.slides is None and self.features is None:
@@ -160,7 +258,7 @@ class StudyConfig(Strict):
         if len(set(self.methods)) != len(self.methods):
             raise ValueError("methods: a method is named twice")
         if (
-            isinstance(self.split, RandomSplit | FoldSplit)
+            not isinstance(self.split, ColumnSplit)
             and self.split.validation == 0
             and self.needs_validation
         ):
@@ -179,7 +277,7 @@ class StudyConfig(Strict):
     @model_validator(mode="after")
     def _stain_fits(self) -> StudyConfig:
         fitted = self.stain is not None and self.stain.target == "training"
-        if fitted and isinstance(self.split, FoldSplit):
+        if fitted and self.crossed:
             raise ValueError(
                 "stain: target is training, but all folds share one set of features, so that every "
                 "patient who is tested would have a part in it; set target: published or the file "
@@ -226,11 +324,11 @@ class StudyConfig(Strict):
         twice = next((name for name in columns if columns.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"clinical: names the column `{twice}` twice")
-        given = (
-            {self.endpoint.column}
-            if isinstance(self.endpoint, ColumnEndpoint)
-            else {"nodes", "aln_status"}
-        )
+        given = {
+            name
+            for one in self.endpoints or (self.endpoint,)
+            for name in (("nodes", "aln_status") if isinstance(one, str) else (one.column,))
+        }
         leak = next((name for name in columns if name in given), None)
         if leak is not None:
             raise ValueError(

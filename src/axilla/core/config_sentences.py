@@ -41,11 +41,13 @@ class _Item:
     def __init__(self, item: Any, model: type[BaseModel], unions: Mapping[str, str]) -> None:
         parts = [str(part) for part in item["loc"]]
         if parts and parts[0] in unions:
-            del parts[1:2]  # the name of the union's member, which the user did not write
+            tag = 2 if len(parts) > 1 and parts[1].isdigit() else 1  # behind its place in a list
+            del parts[tag : tag + 1]  # the name of the union's member, which the user did not write
         self.parts = parts
         self.parents = tuple(parts[:-1])
         self.item = item
-        self.may_be = unions.get(parts[0]) if len(parts) == 1 else None
+        whole = len(parts) == 1 or (len(parts) == 2 and parts[1].isdigit())
+        self.may_be = unions.get(parts[0]) if whole else None
         self.is_unknown = item["type"] == "extra_forbidden"
         self.is_missing = item["type"] == "missing"
         self.known = _known_keys(model, self.parents) if self.is_unknown else []

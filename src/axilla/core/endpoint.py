@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from axilla.core.config import ColumnEndpoint, NodeEndpoint
+from axilla.core.config import ClassesEndpoint, ColumnEndpoint, NodeEndpoint
 from axilla.core.table import parse_number
 
 if TYPE_CHECKING:
@@ -60,11 +60,9 @@ class Unclear:
     remedy: str
 
 
-def class_names(endpoint: NodeEndpoint | ColumnEndpoint) -> tuple[str, ...]:
+def class_names(endpoint: NodeEndpoint | ColumnEndpoint | ClassesEndpoint) -> tuple[str, ...]:
     """Names of the classes, negative first."""
-    if isinstance(endpoint, ColumnEndpoint):
-        return (endpoint.negative, endpoint.positive)
-    return _CLASSES[endpoint]
+    return _CLASSES[endpoint] if isinstance(endpoint, str) else endpoint.names
 
 
 def node_stage(*, nodes: str | None, aln_status: str | None) -> Stage | Unclear:
@@ -108,15 +106,17 @@ def node_class(stage: Stage, endpoint: NodeEndpoint) -> int | Outside | Unclear:
     return Outside(f"{stage} is not part of the endpoint {endpoint}")
 
 
-def column_class(cell: str, endpoint: ColumnEndpoint) -> int | Unclear:
+def column_class(cell: str, endpoint: ColumnEndpoint | ClassesEndpoint) -> int | Unclear:
     """Class index of a cell of the endpoint's column."""
-    for index, name in enumerate((endpoint.negative, endpoint.positive)):
+    for index, name in enumerate(endpoint.names):
         number = parse_number(cell)
         # 1 and 1.0: a column of whole numbers with a gap is stored as fractions.
         if cell.lower() == name.lower() or (number is not None and number == parse_number(name)):
             return index
     shown = repr(cell) if cell else "missing"
+    names = list(map(repr, endpoint.names))
+    two = len(names) == 2
+    none = f"neither {names[0]} nor {names[1]}" if two else f"none of {', '.join(names)}"
     return Unclear(
-        f"`{endpoint.column}` is {shown}, neither {endpoint.negative!r} nor {endpoint.positive!r}.",
-        "Correct the cell, or leave the row out.",
+        f"`{endpoint.column}` is {shown}, {none}.", "Correct the cell, or leave the row out."
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from axilla.core.cohort import SPLIT_NAMES
-from axilla.core.config import ColumnSplit, FoldSplit, RandomSplit, StudyConfig
+from axilla.core.config import ColumnSplit, FoldSplit, RandomSplit, Split, StudyConfig
 from axilla.core.errors import CohortError
+from axilla.core.split_folds import fold_partitions
 from axilla.core.types import Cohort, CohortName, Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 def make_partitions(cohort: Cohort, *, config: StudyConfig) -> tuple[Partition, ...]:
@@ -27,20 +28,52 @@ def make_partitions(cohort: Cohort, *, config: StudyConfig) -> tuple[Partition, 
     CohortError
         The cohort is too small, or a cohort of the split lacks patients of a class.
     """
+    return cut_partitions(partitions_of(cohort, config=config), cohort, config=config)
+
+
+def partitions_of(everybody: Cohort, *, config: StudyConfig) -> tuple[Partition, ...]:
+    """The partitions of all patients; whether every class is in its place is not asked yet.
+
+    Folds are stratified by the labels: where several endpoints share the folds, these number the
+    strata (`axilla.core.cohort_union`).
+
+    Raises
+    ------
+    CohortError
+        There are fewer groups than folds.
+    """
     split = config.split
-    partitions: tuple[Partition, ...]
     if isinstance(split, ColumnSplit):
-        given = {p.patient_id: p.split or "train" for p in cohort.patients}
-        partitions = (Partition(name="split", cohort_of=given, seed=config.training.seed),)
-    elif isinstance(split, RandomSplit):
-        where = _random_split(cohort, split)
-        given = {p.patient_id: where[p.patient_id] for p in cohort.patients}
-        partitions = (Partition(name="split", cohort_of=given, seed=config.training.seed),)
-    else:
-        partitions = _fold_partitions(cohort, split, seed=config.training.seed)
+        given = {p.patient_id: p.split or "train" for p in everybody.patients}
+        return (Partition(name="split", cohort_of=given, seed=config.training.seed),)
+    if isinstance(split, RandomSplit):
+        where = _random_split(everybody, split)
+        given = {p.patient_id: where[p.patient_id] for p in everybody.patients}
+        return (Partition(name="split", cohort_of=given, seed=config.training.seed),)
+    return fold_partitions(everybody, split, seed=config.training.seed)
+
+
+def cut_partitions(
+    partitions: Sequence[Partition], cohort: Cohort, *, config: StudyConfig
+) -> tuple[Partition, ...]:
+    """The partitions of one endpoint's patients, in the order of its table.
+
+    A fold that tests nobody of this endpoint is left out.
+
+    Raises
+    ------
+    CohortError
+        A class has fewer patients than there are folds, or a cohort lacks patients of a class.
+    """
+    _check_folds(cohort, config.split)
+    cut = []
     for partition in partitions:
+        where = {p.patient_id: partition.cohort_of[p.patient_id] for p in cohort.patients}
+        if not config.crossed or "test" in where.values():
+            cut.append(replace(partition, cohort_of=where))
+    for partition in cut:
         _check_training(cohort, partition, config)
-    return partitions
+    return tuple(cut)
 
 
 def enrolled_split(cohort: Cohort, *, config: StudyConfig) -> dict[str, CohortName] | None:
@@ -86,97 +119,25 @@ def _place(patient: str, seed: int) -> bytes:
     return hashlib.blake2b(patient.encode(), key=seed.to_bytes(4), digest_size=16).digest()
 
 
-def _stratified(
-    labels: Mapping[str, int], *, share: float, rng: np.random.Generator
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Patients kept and patients taken, `share` of every class taken (rounded)."""
-    taken: set[str] = set()
-    for label in sorted(set(labels.values())):
-        members = [patient for patient, value in labels.items() if value == label]
-        order = rng.permutation(len(members))
-        taken.update(members[i] for i in order[: round(share * len(members))])
-    return (
-        {p: value for p, value in labels.items() if p not in taken},
-        {p: value for p, value in labels.items() if p in taken},
-    )
-
-
-def _fold_partitions(cohort: Cohort, split: FoldSplit, *, seed: int) -> tuple[Partition, ...]:
-    partitions = []
-    for repeat in range(split.repeats):
-        rng = np.random.default_rng([split.seed, repeat])
-        fold_of = (
-            _stratified_folds(cohort, split.folds, rng)
-            if split.group is None
-            else _grouped_folds(cohort, split, rng)
-        )
-        for fold in range(split.folds):
-            labels = cohort.labels()
-            test = {p: labels[p] for p, f in fold_of.items() if f == fold}
-            rest = {p: labels[p] for p, f in fold_of.items() if f != fold}
-            train, val = _stratified(rest, share=split.validation, rng=rng)
-            partitions.append(
-                Partition(
-                    name=f"repeat{repeat}-fold{fold}",
-                    cohort_of=_in_order(cohort, {"train": train, "val": val, "test": test}),
-                    repeat=repeat,
-                    fold=fold,
-                    seed=seed + 1000 * repeat + fold,
-                )
-            )
-    return tuple(partitions)
-
-
-def _stratified_folds(cohort: Cohort, folds: int, rng: np.random.Generator) -> dict[str, int]:
-    labels = cohort.labels()
-    fold_of: dict[str, int] = {}
-    for label in sorted(set(labels.values())):
-        members = [patient for patient, value in labels.items() if value == label]
-        if len(members) < folds:
+def _check_folds(cohort: Cohort, split: Split) -> None:
+    """Every stratified fold tests every class."""
+    if not isinstance(split, FoldSplit) or split.group is not None:
+        return
+    counts = Counter(cohort.labels().values())
+    for index, name in enumerate(cohort.classes):
+        if counts[index] < split.folds:
             raise CohortError(
-                f"{cohort.classes[label]} has {len(members)} patients, fewer than the {folds} "
-                "folds.",
+                f"{name} has {counts[index]} patients, fewer than the {split.folds} folds.",
                 "Set fewer folds.",
             )
-        start = int(rng.integers(folds))
-        for position, index in enumerate(rng.permutation(len(members))):
-            fold_of[members[index]] = (start + position) % folds
-    return fold_of
-
-
-def _grouped_folds(cohort: Cohort, split: FoldSplit, rng: np.random.Generator) -> dict[str, int]:
-    """Whole groups to folds, the largest first, each to the fold with the fewest patients."""
-    sizes: dict[str, int] = {}
-    for patient in cohort.patients:
-        sizes[str(patient.group)] = sizes.get(str(patient.group), 0) + 1
-    if len(sizes) < split.folds:
-        raise CohortError(
-            f"`{split.group}` has {len(sizes)} groups, fewer than the {split.folds} folds.",
-            "Set fewer folds.",
-        )
-    names = sorted(sizes)
-    shuffled = [names[i] for i in rng.permutation(len(names))]
-    load = [0] * split.folds
-    fold_of_group: dict[str, int] = {}
-    for name in sorted(shuffled, key=lambda group: -sizes[group]):
-        fold = int(np.argmin(load))
-        fold_of_group[name] = fold
-        load[fold] += sizes[name]
-    return {p.patient_id: fold_of_group[str(p.group)] for p in cohort.patients}
-
-
-def _in_order(
-    cohort: Cohort, members: Mapping[CohortName, Mapping[str, int]]
-) -> dict[str, CohortName]:
-    where: dict[str, CohortName] = {
-        patient: name for name, patients in members.items() for patient in patients
-    }
-    return {p.patient_id: where[p.patient_id] for p in cohort.patients}
 
 
 def _check_training(cohort: Cohort, partition: Partition, config: StudyConfig) -> None:
     """Training (and validation, where a threshold is chosen on it) must hold every class."""
     labels = cohort.labels()
+    said = partition.name
+    if partition.held_out is not None:
+        said = f"the fold that leaves out {partition.held_out!r}"
     needed: Sequence[CohortName] = ["train"]
     share = 0.0 if isinstance(config.split, ColumnSplit) else config.split.validation
     if partition.members("val") or share > 0 or config.needs_validation:
@@ -187,10 +148,8 @@ def _check_training(cohort: Cohort, partition: Partition, config: StudyConfig) -
         if absent:
             where = "training" if name == "train" else "validation"
             raise CohortError(
-                f"the {where} cohort of {partition.name} has no patient with {absent[0]}.",
+                f"the {where} cohort of {said} has no patient with {absent[0]}.",
                 "Enlarge the cohort, change the split, or, for validation, set a fixed threshold.",
             )
     if not partition.members("test"):
-        raise CohortError(
-            f"the test cohort of {partition.name} has no patient.", "Enlarge the test share."
-        )
+        raise CohortError(f"the test cohort of {said} has no patient.", "Enlarge the test share.")

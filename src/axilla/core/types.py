@@ -158,6 +158,10 @@ class Partition:
     repeat: int = 0
     fold: int = 0
     seed: int = 0
+    held_out: str | None = None
+    """The group that is tested, where each fold leaves one out."""
+    within_groups: bool = False
+    """Groups stay whole, but too few are left: validation patients are of the training groups."""
 
     def members(self, cohort: CohortName) -> tuple[str, ...]:
         """Patient ids of one cohort, in the table's order."""

@@ -72,32 +72,36 @@ def render_report(contents: ReportContents) -> str:
     >>> page = render_report(contents)  # doctest: +SKIP
     >>> (study.out / "report.html").write_text(page, encoding="utf-8")  # doctest: +SKIP
     """
-    environment = _environment()
     script = files("axilla.report").joinpath("templates/print.js").read_text(encoding="utf-8")
-    return environment.get_template("report.html").render(
-        report=contents,
-        sections=_sections(contents),
-        tables=[lay_out(table) for table in contents.tables],
-        published=None if contents.published is None else lay_out(contents.published),
-        settings=_setting_groups(contents.settings),
-        seeds=_seeds(contents.settings),
-        script=script,
-        script_digest=_digest(script),
-        generated_notice=GENERATED_NOTICE,
-        use_notice=USE_NOTICE,
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            report=contents,
+            sections=_sections(contents),
+            tables=[lay_out(table) for table in contents.tables],
+            published=None if contents.published is None else lay_out(contents.published),
+            settings=_setting_groups(contents.settings),
+            seeds=_seeds(contents.settings),
+            script=script,
+            script_digest=_digest(script),
+            generated_notice=GENERATED_NOTICE,
+            use_notice=USE_NOTICE,
+        )
     )
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Make the one environment of all pages: every text that goes in is escaped."""
+    made = Environment(
         loader=PackageLoader("axilla.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         data_uri=data_uri,
         csv_uri=csv_uri,
         csv_name=csv_name,
@@ -106,7 +110,7 @@ def _environment() -> Environment:
         share=_share,
         shape=_shape,
     )
-    return environment
+    return made
 
 
 def _digest(script: str) -> str:

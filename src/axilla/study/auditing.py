@@ -21,7 +21,8 @@ from PIL import Image
 
 from axilla.analysis.grid_view import DROPPED, KEPT, draw_grid
 from axilla.core import store
-from axilla.core.cohort import is_generated, read_cohort
+from axilla.core.cohort import is_generated
+from axilla.core.cohort_union import read_everybody
 from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, InputProblems, Problem
 from axilla.core.progress import Reporter
@@ -91,7 +92,7 @@ def _audit(config: StudyConfig, *, reporter: Reporter) -> Path:
     if fatal or checked.cohort is None:
         raise InputProblems(fatal)
     tiles = tile_slides(checked.cohort, config=config, exclude_failed=True, reporter=reporter)
-    everybody = read_cohort(config).cohort
+    everybody = read_everybody(config).cohort
     slides = slides_of(everybody.patients)
     failed, drawn_now = _draw_all(slides, config=config, reporter=reporter)
     layout = Layout(config.out)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from axilla.core import store
+from axilla.core.cohort_union import Everybody
 from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter, Silent
-from axilla.core.split import make_partitions
+from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition
 from axilla.mil.training import denormals_flushed
 from axilla.study.embedding import embed_slides
@@ -22,7 +24,8 @@ from axilla.study.explaining_imported import explain_imported
 from axilla.study.fitting import Fitting
 from axilla.study.given import BagIndices, find_given
 from axilla.study.imported import Imported, import_features
-from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
+from axilla.study.index import write_index
+from axilla.study.inputs import CheckResult, check_inputs, usable_patients
 from axilla.study.instances import SlideArrays, imported_arrays, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
@@ -30,7 +33,7 @@ from axilla.study.reporting import write_report
 from axilla.study.scoring import locked_thresholds, predict_all
 from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains, estimate_stains, fit_stains
-from axilla.study.tiling import Tiles, check_memory, keep_patients, tile_slides
+from axilla.study.tiling import Tiles, check_memory, keep_patients, tile_slides, tiles_of
 from axilla.study.training import train_all
 
 Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
@@ -48,6 +51,23 @@ class StudyResult:
     partitions: tuple[Partition, ...]
     metrics: dict[str, Any] | None = None
     report: Path | None = None
+    endpoints: Mapping[str, StudyResult] = field(default_factory=dict)
+    """By endpoint, where the study has several; `metrics` is None then, `report` their index."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shared:
+    """What all endpoints of a study share: one where there is only one."""
+
+    everybody: Everybody
+    partitions: tuple[Partition, ...]
+    """Of all patients together."""
+    tiles: Tiles | None
+    imported: Imported | None
+    bags: BagIndices | None
+    stains: Stains | None
+    slides: SlideArrays | None
+    slide_keys: Mapping[str, str]
 
 
 def check(config: StudyConfig, *, reporter: Reporter | None = None) -> tuple[Problem, ...]:
@@ -97,17 +117,42 @@ def run(
 def _run(
     config: StudyConfig, *, until: Step, exclude_failed: bool, reporter: Reporter
 ) -> StudyResult:
-    layout = Layout(config.out)
+    shared = _prepare(config, until=until, exclude_failed=exclude_failed, reporter=reporter)
+    whole = StudyResult(Layout(config.out), shared.everybody.cohort, shared.partitions)
+    if len(shared.everybody.parts) == 1:
+        (fitting,) = _fittings(shared)
+        write_people(fitting.cohort, fitting.partitions, config=config)
+        return _learn(fitting, shared.tiles, until=until, reporter=reporter)
+    write_people(whole.cohort, whole.partitions, config=config)
+    found: dict[str, StudyResult] = {}
+    fittings = _fittings(shared)
+    for fitting in fittings:
+        write_people(fitting.cohort, fitting.partitions, config=fitting.config)
+    for name, fitting in zip(shared.everybody.names, fittings, strict=True):
+        reporter.say(f"endpoint  {name}")
+        tiles = None if shared.tiles is None else tiles_of(shared.tiles, fitting.cohort, config)
+        found[name] = _learn(fitting, tiles, until=until, reporter=reporter)
+    report = None
+    if _wanted("report", until):
+        report = write_index(config, whole.cohort, found, reporter=reporter)
+    return replace(whole, endpoints=found, report=report)
 
-    def wanted(step: Step) -> bool:
-        return STEPS.index(step) <= STEPS.index(until)
 
-    cohort = usable_cohort(
+def _wanted(step: Step, until: Step) -> bool:
+    return STEPS.index(step) <= STEPS.index(until)
+
+
+def _prepare(
+    config: StudyConfig, *, until: Step, exclude_failed: bool, reporter: Reporter
+) -> _Shared:
+    """Check, cut, split and embed, for all endpoints at once."""
+    everybody = usable_patients(
         config,
         exclude_failed=exclude_failed,
         reporter=reporter,
         memory=check_memory(config),
     )
+    cohort = everybody.cohort
     tiles: Tiles | None = None
     slide_keys: dict[str, str] = {}
     stains: Stains | None = None
@@ -122,47 +167,83 @@ def _run(
         tiles = keep_patients(
             tiles, problems, step="bags", config=config, exclude_failed=exclude_failed
         )
-        if wanted("embed"):
+        if _wanted("embed", until):
             tiles, sources = estimate_stains(
                 tiles, config=config, exclude_failed=exclude_failed, reporter=reporter
             )
         cohort = tiles.cohort
-    partitions = make_partitions(cohort, config=config)
-    write_people(cohort, partitions, config=config)
-    if tiles is not None and wanted("embed"):
+    everybody = everybody.following(cohort)
+    partitions = partitions_of(everybody.cohort, config=config)
+    for study, part in zip(everybody.studies, everybody.parts, strict=True):
+        cut_partitions(partitions, part, config=study)  # before anything long is computed
+    if tiles is not None and _wanted("embed", until):
         stains = fit_stains(sources, tiles, partitions, config=config)
         slide_keys = embed_slides(tiles, config=config, reporter=reporter, stains=stains)
-    result = StudyResult(layout=layout, cohort=cohort, partitions=partitions)
-    if not wanted("train"):
-        return result
-    fitting = Fitting(
-        config=config,
-        cohort=cohort,
+    return _Shared(
+        everybody=everybody,
         partitions=partitions,
+        tiles=tiles,
+        imported=imported,
+        bags=bags,
+        stains=stains,
         slides=_arrays(cohort, tiles, imported, stains=stains, config=config),
         slide_keys=slide_keys,
-        stains=stains,
-        bags=bags,
-        imported=imported,
     )
+
+
+def _fittings(shared: _Shared) -> tuple[Fitting, ...]:
+    """What each endpoint is trained and measured on; slides of its own patients only."""
+    found = []
+    for study, cohort in zip(shared.everybody.studies, shared.everybody.parts, strict=True):
+        own = {slide.slide_id for slide in slides_of(cohort.patients)}
+        imported, stains = shared.imported, shared.stains
+        if imported is not None:
+            imported = replace(
+                imported, facts={s: fact for s, fact in imported.facts.items() if s in own}
+            )
+        if stains is not None:
+            stains = replace(
+                stains, sources={s: stain for s, stain in stains.sources.items() if s in own}
+            )
+        found.append(
+            Fitting(
+                config=study,
+                cohort=cohort,
+                partitions=cut_partitions(shared.partitions, cohort, config=study),
+                slides=shared.slides,
+                slide_keys={s: key for s, key in shared.slide_keys.items() if s in own},
+                stains=stains,
+                bags=shared.bags,
+                imported=imported,
+            )
+        )
+    return tuple(found)
+
+
+def _learn(
+    fitting: Fitting, tiles: Tiles | None, *, until: Step, reporter: Reporter
+) -> StudyResult:
+    """Train, predict, measure, explain and report one endpoint."""
+    layout = Layout(fitting.config.out)
+    result = StudyResult(layout=layout, cohort=fitting.cohort, partitions=fitting.partitions)
+    if not _wanted("train", until):
+        return result
     model_keys = train_all(fitting, reporter=reporter)
-    if not wanted("predict"):
+    if not _wanted("predict", until):
         return result
     predictions = predict_all(fitting, model_keys, reporter=reporter)
-    if not wanted("evaluate"):
+    if not _wanted("evaluate", until):
         return result
     metrics = _evaluate(fitting, predictions, layout, reporter=reporter)
-    result = StudyResult(layout=layout, cohort=cohort, partitions=partitions, metrics=metrics)
-    if wanted("explain") and tiles is not None:
+    result = replace(result, metrics=metrics)
+    if _wanted("explain", until) and tiles is not None:
         explain_all(fitting, tiles, model_keys, reporter=reporter)
-    elif wanted("explain") and imported is not None:
+    elif _wanted("explain", until) and fitting.imported is not None:
         explain_imported(fitting, model_keys, reporter=reporter)
-    if not wanted("report"):
+    if not _wanted("report", until):
         return result
     report = write_report(fitting, tiles, predictions, metrics, reporter=reporter)
-    return StudyResult(
-        layout=layout, cohort=cohort, partitions=partitions, metrics=metrics, report=report
-    )
+    return replace(result, report=report)
 
 
 def _arrays(
@@ -184,11 +265,12 @@ def _evaluate(
     config = fitting.config
     endpoint = config.model_dump(mode="json")["endpoint"]
     thresholds = locked_thresholds(fitting)
+    fold_names = {p.fold: p.held_out for p in fitting.partitions if p.held_out is not None}
     key = store.digest(
         "evaluate", store.file_identity(layout.predictions, content=True), thresholds,
         config.model_dump(mode="json", include={"endpoint", "threshold", "clinical"}),
         store.file_identity(config.cohort, content=True), [dict(p.cohort_of) for p in
-        fitting.partitions],
+        fitting.partitions], *([sorted(fold_names.items())] if fold_names else []),
     )  # fmt: skip
     if store.step_is_done(config.out, "evaluate", key=key):
         reporter.done("evaluate", "done before")
@@ -201,6 +283,8 @@ def _evaluate(
         rule=config.threshold,
         thresholds=thresholds,
         out=config.out,
+        fold_names=fold_names,
+        held_out=str(config.group_column) if fold_names else "Fold",
     )
     table1 = describe_cohort(fitting.cohort, fitting.partitions, config=config)
     files += write_table(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from axilla import __version__
 from axilla.core import store
+from axilla.core.cohort_union import Everybody
 from axilla.core.config import StudyConfig
 from axilla.core.errors import Problem, StoreError
 from axilla.core.types import Cohort, Slide
@@ -106,27 +107,33 @@ def same_files(images: Sequence[Path], *, memory: CheckMemory) -> list[list[Path
 def write_check(
     config: StudyConfig,
     *,
-    cohort: Cohort | None,
+    everybody: Everybody | None,
     problems: Sequence[Problem],
     notes: Sequence[Problem] = (),
 ) -> None:
     """Write `check.json`: everything that `axilla check` says, for programs."""
-    patients = () if cohort is None else cohort.patients
-    value = {
+    cohort = None if everybody is None else everybody.cohort
+    value: dict[str, Any] = {
         "schema": store.SCHEMA_VERSION,
         "axilla": __version__,
         "study": config.name,
-        "patients": {
-            "enrolled": 0 if cohort is None else cohort.enrolled,
-            "usable": len(patients),
-            "excluded": 0 if cohort is None else len(cohort.excluded),
-        },
-        "slides": sum(len(p.slides) for p in patients),
+        "patients": _counts(cohort),
+        "slides": 0 if cohort is None else sum(len(p.slides) for p in cohort.patients),
         "problems": [_plain(problem) for problem in problems],
         "notes": [_plain(note) for note in notes],
     }
+    if everybody is not None and len(everybody.parts) > 1:
+        value["endpoints"] = dict(zip(everybody.names, map(_counts, everybody.parts), strict=True))
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_if_new(Layout(config.out).check, text)
+
+
+def _counts(cohort: Cohort | None) -> dict[str, int]:
+    return {
+        "enrolled": 0 if cohort is None else cohort.enrolled,
+        "usable": 0 if cohort is None else len(cohort.patients),
+        "excluded": 0 if cohort is None else len(cohort.excluded),
+    }
 
 
 def _plain(problem: Problem) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from axilla.analysis.cohort_table import cohort_table, t_stage
+from axilla.analysis.fold_table import fold_table
 from axilla.analysis.markup import to_csv, to_html, to_latex
 from axilla.analysis.metrics import evaluate
 from axilla.analysis.performance_table import multiclass_table, performance_table
 from axilla.analysis.plots import draw_confusion, draw_roc, draw_score_boxes
 from axilla.analysis.roc import roc_curve
 from axilla.core import store
-from axilla.core.config import Clinical, ColumnEndpoint, StudyConfig, Threshold
+from axilla.core.config import Clinical, StudyConfig, Threshold
 from axilla.core.methods import method_title
 from axilla.core.table import parse_number
 from axilla.core.types import (
@@ -53,8 +54,12 @@ def evaluate_predictions(
     rule: Threshold,
     thresholds: Mapping[str, float],
     out: Path,
+    fold_names: Mapping[int, str] | None = None,
+    held_out: str = "Fold",
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Write metrics.json, Table 2 and the figures of anybody's predictions.
+    """Write metrics.json, Table 2, the folds' table and the figures of anybody's predictions.
+
+    `fold_names` are the groups that the folds leave out, `held_out` the column of the groups.
 
     Returns
     -------
@@ -66,7 +71,10 @@ def evaluate_predictions(
     StatisticsError
         The predictions contradict themselves or the threshold cannot be chosen.
     """
-    metrics = evaluate(predictions, endpoint=endpoint, threshold_rule=rule, thresholds=thresholds)
+    metrics = evaluate(
+        predictions, endpoint=endpoint, threshold_rule=rule, thresholds=thresholds,
+        fold_names=fold_names,
+    )  # fmt: skip
     layout = Layout(out)
     store.write_json(layout.metrics, metrics)
     binary = "score" in predictions.columns
@@ -78,6 +86,14 @@ def evaluate_predictions(
         layout.tables / "table2", printed.frame, notes=printed.notes,
         caption=f"Performance in prediction of ALN status ({endpoint})",
     )  # fmt: skip
+    if "folds" in metrics:
+        folds = fold_table(
+            metrics, held_out=held_out, positive=classes[1] if classes else "Positive"
+        )
+        files += write_table(
+            layout.tables / "folds", folds.frame, notes=folds.notes,
+            caption=f"Performance in each fold ({endpoint})",
+        )  # fmt: skip
     for cohort in pd.unique(predictions["cohort"]):
         part = predictions[predictions["cohort"] == cohort]
         title = titles.get(str(cohort), str(cohort))
@@ -86,7 +102,9 @@ def evaluate_predictions(
                 part, str(cohort), metrics, classes, folder=layout.figures, title=title
             )
         else:
-            files += _multiclass_figures(str(cohort), metrics, folder=layout.figures, title=title)
+            files += _multiclass_figures(
+                part, str(cohort), metrics, folder=layout.figures, title=title
+            )
     return metrics, files
 
 
@@ -118,7 +136,7 @@ def describe_cohort(
         )
         frame["endpoint"] = names
         categorical.append("endpoint")
-    title = config.endpoint.column if isinstance(config.endpoint, ColumnEndpoint) else "ALN status"
+    title = "ALN status" if isinstance(config.endpoint, str) else config.endpoint.column
     return cohort_table(
         frame,
         groups,
@@ -254,13 +272,17 @@ def _binary_figures(
 
 
 def _multiclass_figures(
-    cohort: str, metrics: Mapping[str, Any], *, folder: Path, title: str
+    part: pd.DataFrame, cohort: str, metrics: Mapping[str, Any], *, folder: Path, title: str
 ) -> list[Path]:
     files: list[Path] = []
     for method, cohorts in metrics["methods"].items():
         entry = cohorts.get(cohort)
         if entry is None:
             continue
+        files += _one_versus_rest(
+            part[part["method"] == method], entry, folder / f"roc_{method}_{cohort}",
+            title=f"{method_title(method)}, {title.lower()} cohort",
+        )  # fmt: skip
         figure = Figure(figsize=(4.2, 3.8), layout="constrained")
         draw_confusion(figure.subplots(), entry["confusion_matrix"], classes=entry["classes"])
         figure.suptitle(f"{method_title(method)}, {title.lower()} cohort")
@@ -268,11 +290,36 @@ def _multiclass_figures(
     return files
 
 
-def _curve_numbers(path: Path, curves: Mapping[str, Any]) -> list[Path]:
+def _one_versus_rest(
+    part: pd.DataFrame, entry: Mapping[str, Any], stem: Path, *, title: str
+) -> list[Path]:
+    """The curve of each class against the others, with its numbers."""
+    columns = {name: f"score_{name}" for name in entry["classes"]}
+    each = part.groupby("patient_id", sort=False)
+    pooled = each[list(columns.values())].mean()
+    # Anybody's predictions may write the class's name in place of its number.
+    numbers = {name: index for index, name in enumerate(columns)}
+    labels = each["label"].first().map(lambda cell: numbers.get(cell, cell)).astype(int)
+    curves, areas = {}, {}
+    for index, (name, column) in enumerate(columns.items()):
+        area = entry["auc_by_class"][name]
+        if area["value"] is not None:
+            curves[name] = roc_curve(labels == index, pooled[column])
+            areas[name] = Estimate(area["value"], area["low"], area["high"])
+    if not curves:
+        return []
+    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    draw_roc(axes, curves, areas=areas)
+    axes.set_title(f"{title}, each class against the others")
+    return [*write_figure(stem, figure), *_curve_numbers(stem.with_suffix(".csv"), curves, "class")]
+
+
+def _curve_numbers(path: Path, curves: Mapping[str, Any], of: str = "method") -> list[Path]:
     frames = [
         pd.DataFrame(
             {
-                "method": name,
+                of: name,
                 "false_positive_rate": np.asarray(curve.fpr),
                 "true_positive_rate": np.asarray(curve.tpr),
             }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from axilla.core.cohort import read_cohort, without
+from axilla.core.cohort import without
+from axilla.core.cohort_union import Everybody, read_everybody
 from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, InputProblems, Problem, WriteError
 from axilla.core.progress import Reporter
-from axilla.core.split import make_partitions
-from axilla.core.types import Cohort, Slide
+from axilla.core.split import cut_partitions, partitions_of
+from axilla.core.types import Cohort, Partition, Slide
 from axilla.mil.clinical import fit_preprocessor
 from axilla.study.checking import CheckMemory, same_files, write_check
 from axilla.study.given import check_given, unused_bags
@@ -24,11 +26,16 @@ from axilla.study.telling import telling_columns
 class CheckResult:
     """The patients that can be studied, and everything that is wrong."""
 
-    cohort: Cohort | None
+    everybody: Everybody | None
     """None where the table itself cannot be used."""
     problems: tuple[Problem, ...]
     notes: tuple[Problem, ...] = ()
     """What may well be right, and somebody should look at; nobody leaves the study for it."""
+
+    @property
+    def cohort(self) -> Cohort | None:
+        """The patients of any endpoint."""
+        return None if self.everybody is None else self.everybody.cohort
 
 
 def check_inputs(
@@ -50,54 +57,56 @@ def check_inputs(
         `cohort` without the patients that have a problem of their own.
     """
     try:
-        reading = read_cohort(config)
+        everybody = read_everybody(config)
     except AxillaError as error:
-        result = CheckResult(cohort=None, problems=(error.problem,))
+        causes = error.problems if isinstance(error, InputProblems) else (error.problem,)
+        result = CheckResult(everybody=None, problems=causes)
         return result if slides_only else _written(result, config=config, memory=memory)
-    problems = list(reading.problems)
+    cohort = everybody.cohort
     notes: list[Problem] = []
-    cohort = reading.cohort
+    shared: list[Problem] = []
     slides = slides_of(cohort.patients) if config.imported is None else []
     if config.uses_slides:
         patients = cohort.patients if slides else ()
         for found in check_slides(patients, config, reporter=reporter, memory=memory):
-            problems.extend(found.problems)
+            shared.extend(found.problems)
             notes.extend(found.notes)
     for note in notes:
         reporter.say(f"note      {note}")
     if slides_only:
-        cohort = without(cohort, _dropped(problems, cohort))
-        return CheckResult(cohort=cohort, problems=tuple(problems), notes=tuple(notes))
-    problems.extend(alike_patients(cohort, config=config))
+        problems = (*everybody.problems, *shared)
+        return CheckResult(everybody.without(shared), problems=problems, notes=tuple(notes))
+    shared.extend(alike_patients(cohort, config=config))
     if config.imported is not None:
-        problems.extend(check_imported(cohort, config=config, reporter=reporter)[1])
+        shared.extend(check_imported(cohort, config=config, reporter=reporter)[1])
     elif config.uses_slides:
-        problems.extend(_check_encoder(config))
-        problems.extend(_check_reference(config))
+        shared.extend(_check_encoder(config))
+        shared.extend(_check_reference(config))
         images = [image for slide in slides for image in slide.images]
         same = same_files(images, memory=memory)
-        problems.extend(duplicate_slides(slides, same, patches=config.regions == "patches"))
-        wrong, unused = _check_bags(without(cohort, _dropped(problems, cohort)), slides, config)
-        problems.extend(wrong)
+        shared.extend(duplicate_slides(slides, same, patches=config.regions == "patches"))
+        wrong, unused = _check_bags(everybody.without(shared).cohort, slides, config)
+        shared.extend(wrong)
         for note in unused:
             reporter.say(f"note      {note}")
         notes.extend(unused)
-    cohort = without(cohort, _dropped(problems, cohort))
+    problems = (*everybody.problems, *shared)
+    everybody = everybody.without(shared)
     if not any(problem.fatal for problem in problems):
-        unsplit = _check_split(cohort, config)
+        unsplit = _check_split(everybody, config)
         if problems:
             unsplit = [
                 replace(p, cause=f"without the patients named above, {p.cause}") for p in unsplit
             ]
-        problems.extend(unsplit)
-    result = CheckResult(cohort=cohort, problems=tuple(problems), notes=tuple(notes))
+        problems = (*problems, *unsplit)
+    result = CheckResult(everybody, problems=problems, notes=tuple(notes))
     return _written(result, config=config, memory=memory)
 
 
-def usable_cohort(
+def usable_patients(
     config: StudyConfig, *, exclude_failed: bool, reporter: Reporter, memory: CheckMemory
-) -> Cohort:
-    """The cohort to study; parameters as of `check_inputs`.
+) -> Everybody:
+    """The patients to study, of every endpoint; parameters as of `check_inputs`.
 
     Raises
     ------
@@ -106,9 +115,9 @@ def usable_cohort(
     """
     result = check_inputs(config, reporter=reporter, memory=memory)
     stopping = tuple(p for p in result.problems if p.fatal or not exclude_failed)
-    if stopping or result.cohort is None:
+    if stopping or result.everybody is None:
         raise InputProblems(stopping)
-    return result.cohort
+    return result.everybody
 
 
 def drop_patients(
@@ -126,21 +135,13 @@ def drop_patients(
     return without(cohort, {str(p.patient): (step, p.cause) for p in problems})
 
 
-def _dropped(problems: list[Problem], cohort: Cohort) -> dict[str, tuple[str, str]]:
-    """Step and reasons by patient; who is outside the endpoint has left before."""
-    outside = {exclusion.patient_id for exclusion in cohort.excluded}
-    causes: dict[str, list[str]] = {}
-    for problem in problems:
-        if problem.patient is not None and not problem.fatal and problem.patient not in outside:
-            causes.setdefault(problem.patient, []).append(problem.cause)
-    return {patient: ("check", " ".join(found)) for patient, found in causes.items()}
-
-
 def _written(result: CheckResult, *, config: StudyConfig, memory: CheckMemory) -> CheckResult:
     """The same result, kept in the output folder; that it cannot be written is a problem too."""
     try:
         memory.save()
-        write_check(config, cohort=result.cohort, problems=result.problems, notes=result.notes)
+        write_check(
+            config, everybody=result.everybody, problems=result.problems, notes=result.notes
+        )
     except WriteError as error:
         return replace(result, problems=(*result.problems, error.problem))
     return result
@@ -157,13 +158,34 @@ def _check_bags(
         return [error.problem], []
 
 
-def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:
-    """Whether the cohort can be split, and the clinical columns can and may be learned from."""
+def _check_split(everybody: Everybody, config: StudyConfig) -> list[Problem]:
+    """Whether every endpoint's cohort can be split, and the clinical columns learned from."""
+    cohort = everybody.cohort
     try:
-        partitions = make_partitions(cohort, config=config)
+        shared = partitions_of(cohort, config=config)
+        saved = check_saved_split(cohort, shared, config=config)
+    except AxillaError as error:
+        return [_of_table(error.problem, config)]
+    found = [
+        _check_part(part, shared, saved, config=study)
+        for study, part in zip(everybody.studies, everybody.parts, strict=True)
+    ]
+    return everybody.merge(found)
+
+
+def _check_part(
+    cohort: Cohort,
+    shared: Sequence[Partition],
+    saved: Sequence[Problem],
+    *,
+    config: StudyConfig,
+) -> list[Problem]:
+    """The same for one endpoint; `saved` is what is wrong with the split that all share."""
+    try:
+        partitions = cut_partitions(shared, cohort, config=config)
         leaks = [
             *alike_groups(cohort, config=config),
-            *check_saved_split(cohort, partitions, config=config),
+            *saved,
             *telling_columns(cohort, partitions, config=config),
         ]
         if config.uses_clinical:
@@ -172,9 +194,12 @@ def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:
                 training = [p for p in cohort.patients if p.patient_id in members]
                 fit_preprocessor(training, config=config.clinical)
     except AxillaError as error:
-        problem = error.problem
-        return [problem if problem.file is not None else replace(problem, file=config.cohort)]
+        return [_of_table(error.problem, config)]
     return leaks
+
+
+def _of_table(problem: Problem, config: StudyConfig) -> Problem:
+    return problem if problem.file is not None else replace(problem, file=config.cohort)
 
 
 def _check_encoder(config: StudyConfig) -> list[Problem]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from axilla.core.config import FoldSplit, StudyConfig
+from axilla.core.config import StudyConfig
 from axilla.core.errors import Problem
 from axilla.core.types import Cohort, Slide
 
@@ -37,11 +37,11 @@ def alike_patients(cohort: Cohort, *, config: StudyConfig) -> list[Problem]:
 
 def alike_groups(cohort: Cohort, *, config: StudyConfig) -> list[Problem]:
     """Sites written in several ways, whose patients would not be kept together."""
-    if not isinstance(config.split, FoldSplit) or config.split.group is None:
+    if config.group_column is None:
         return []
     return [
         Problem(
-            cause=f"`{config.split.group}` writes one group in several ways "
+            cause=f"`{config.group_column}` writes one group in several ways "
             f"({', '.join(map(repr, names))}), so it would be split.",
             remedy="Write each group always the same.",
             file=config.cohort,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from axilla.core.cohort import read_cohort
-from axilla.core.config import FoldSplit, StudyConfig
+from axilla.core.cohort_union import read_everybody
+from axilla.core.config import StudyConfig
 from axilla.core.errors import Problem
-from axilla.core.split import make_partitions
+from axilla.core.split import partitions_of
 from axilla.core.split_clash import clash_problems
 
 
@@ -24,9 +24,8 @@ def check_mix(configs: Sequence[StudyConfig]) -> tuple[Problem, ...]:
     """
     splits = []
     for number, config in enumerate(configs, start=1):
-        if not isinstance(config.split, FoldSplit):
-            cohort = read_cohort(config).cohort
-            (partition,) = make_partitions(cohort, config=config)
+        if not config.crossed:
+            (partition,) = partitions_of(read_everybody(config).cohort, config=config)
             splits.append((f"study {number} ({config.name})", dict(partition.cohort_of)))
     return tuple(
         problem

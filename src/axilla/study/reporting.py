@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from axilla import __version__
-from axilla.analysis.performance_table import performance_table
+from axilla.analysis.fold_table import ALL, fold_table
+from axilla.analysis.performance_table import multiclass_table, performance_table
 from axilla.core.cohort import is_generated
-from axilla.core.config import ColumnEndpoint, StudyConfig
+from axilla.core.config import StudyConfig
 from axilla.core.methods import method_title
 from axilla.core.progress import Reporter
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES, Patient
@@ -23,6 +24,8 @@ from axilla.report.html import render_report
 from axilla.study.explaining import explained_method
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout, write_if_new
+from axilla.study.report_figures import figures_of, rule_text
+from axilla.study.split_sentences import folds_title, split_sentences, warned_sentences
 from axilla.study.summary import (
     highlights,
     method_sentences,
@@ -61,28 +64,27 @@ def _contents(
     layout: Layout,
 ) -> ReportContents:
     config = fitting.config
-    endpoint = (
-        f"{config.endpoint.negative} against {config.endpoint.positive}"
-        if isinstance(config.endpoint, ColumnEndpoint)
-        else " against ".join(fitting.cohort.classes)
-    )
     return ReportContents(
         name=config.name,
-        endpoint=endpoint,
+        endpoint=" against ".join(fitting.cohort.classes),
         generated=is_generated(config.cohort),
         summary=summary_sentences(fitting.cohort, metrics),
         warnings=(
             *warning_sentences(fitting, metrics),
+            *warned_sentences(config, fitting.partitions),
             *outline_sentences({} if tiles is None else tiles.repaired()),
         ),
         flow=_flow(fitting, tiles),
         tables=_tables(layout, fitting, metrics),
-        figures=_figures(layout, metrics, fitting.config),
+        figures=figures_of(layout, metrics, fitting.config),
         cases=_cases(fitting, predictions, metrics, layout),
         published=_published(fitting, metrics),
         settings=_shown_settings(config),
         highlights=highlights(metrics),
-        methods=method_sentences(config, fitting.imported),
+        methods=(
+            *split_sentences(config, fitting.partitions),
+            *method_sentences(config, fitting.imported),
+        ),
         versions={
             "axilla": __version__,
             "python": platform.python_version(),
@@ -150,11 +152,9 @@ def _flow(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
         )  # fmt: skip
     branches: tuple[tuple[str, int, str], ...]
     if len(fitting.partitions) > 1:
-        folds = len({p.fold for p in fitting.partitions})
-        repeats = len({p.repeat for p in fitting.partitions})
         branches = (
             (
-                f"{folds}-fold cross-validation, {repeats} repeats",
+                folds_title(fitting.config, fitting.partitions),
                 left,
                 _mix(cohort.patients, fitting),
             ),
@@ -181,16 +181,19 @@ def _mix(patients: tuple[Patient, ...], fitting: Fitting) -> str:
 def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     found = []
     titled = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
-    marks: tuple[str, ...] = ()
-    if len(fitting.cohort.classes) == 2:
-        marks = performance_table(metrics, cohort_titles=titled).notes
+    printed = performance_table if len(fitting.cohort.classes) == 2 else multiclass_table
+    marks = printed(metrics, cohort_titles=titled).notes
     titles = {
         "table1": "Patient and tumor characteristics",
         "table2": "Performance with 95% confidence intervals",
     }
+    if "folds" in metrics:
+        titles["folds"] = "Performance in each fold"
     for stem, title in titles.items():
         frame = pd.read_csv(layout.tables / f"{stem}.csv", dtype=str, keep_default_na=False)
         notes = _TABLE_NOTES[stem] if len(fitting.partitions) == 1 else _FOLD_NOTES[stem]
+        if stem == "folds":
+            frame, notes = _shown_folds(frame, notes, metrics)
         found.append(
             Table(
                 title=title,
@@ -201,6 +204,16 @@ def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tup
             )
         )
     return tuple(found)
+
+
+def _shown_folds(
+    frame: pd.DataFrame, notes: tuple[str, ...], metrics: Mapping[str, Any]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """All folds, or of very many the means only; why a figure is missing stands beneath."""
+    if len(frame) > MOST_FOLDS:
+        shown = frame[frame.iloc[:, 1].str.startswith(ALL)]
+        return shown, (*notes, "Single folds: tables/folds.csv beside this report.")
+    return frame, (*notes, *fold_table(metrics).notes)
 
 
 _TABLE_NOTES = {
@@ -219,49 +232,10 @@ _FOLD_NOTES = {
         "Pooled over folds: a patient's score is the mean over the repeats, which is an ensemble.",
         "The mean over single folds stands in the summary.",
     ),
+    "folds": ("A fold's figures are those of its own test patients, at its own threshold.",),
 }
-
-
-def _figures(layout: Layout, metrics: Mapping[str, Any], config: StudyConfig) -> tuple[Figure, ...]:
-    cohorts = list(dict.fromkeys(c for by in metrics["methods"].values() for c in by))
-    order = [name for name in ("test", "val", "train") if name in cohorts]
-    titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
-    found: list[Figure] = []
-    for cohort in order:
-        title = titles.get(cohort, cohort)
-        svg = layout.figures / f"roc_{cohort}.svg"
-        drawn = any(
-            by.get(cohort, {}).get("auc", {}).get("value") is not None
-            for by in metrics["methods"].values()
-        )
-        # A file that is there without an area is an earlier run's.
-        if drawn and svg.is_file():
-            found.append(
-                Figure(
-                    title=f"ROC, {title.lower()} cohort",
-                    caption="Receiver operating characteristic with the area under the curve.",
-                    image=svg.read_bytes(),
-                    media_type="image/svg+xml",
-                    alt=f"ROC curves of all methods in the {title.lower()} cohort",
-                    csv_name=f"roc_{cohort}.csv",
-                    csv=(layout.figures / f"roc_{cohort}.csv").read_text(encoding="utf-8"),
-                )
-            )
-    at = f"Confusion matrix at the threshold ({_rule_text(config)}), and scores by class."
-    for method, by_cohort in metrics["methods"].items():
-        svg = layout.figures / f"confusion_{method}_test.svg"
-        if "test" in by_cohort and svg.is_file():
-            shown = method_title(method)
-            found.append(
-                Figure(
-                    title=f"{shown}, {titles['test'].lower()} cohort",
-                    caption=at,
-                    image=svg.read_bytes(),
-                    media_type="image/svg+xml",
-                    alt=f"Confusion matrix of {shown} in the {titles['test'].lower()} cohort",
-                )
-            )
-    return tuple(found)
+MOST_FOLDS = 60
+"""Rows of the folds' table that the report prints whole."""
 
 
 def _cases(
@@ -342,20 +316,9 @@ def _published(fitting: Fitting, metrics: Mapping[str, Any]) -> Table | None:
             "Ours: mean ± standard error over the test patients of all folds."
             if folds
             else "Ours with the 95% confidence interval.",
-            f"Accuracy depends on the threshold; here: {_rule_text(fitting.config)}.",
+            f"Accuracy depends on the threshold; here: {rule_text(fitting.config)}.",
         ),
     )
-
-
-def _rule_text(config: StudyConfig) -> str:
-    rule = config.model_dump(mode="json")["threshold"]
-    if isinstance(rule, dict):
-        return " ".join(f"{name} of {value:g} on validation" for name, value in rule.items())
-    named = {
-        "youden-validation": "Youden on validation, then locked",
-        "youden-per-cohort": "Youden on each cohort itself, which is optimistic",
-    }
-    return named.get(str(rule), f"fixed at {rule}")
 
 
 def _ours(name: str, entry: Mapping[str, Any] | None, folds: Mapping[str, Any] | None) -> str:

@@ -25,7 +25,7 @@ SMALL_TEST = 100
 
 
 def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a reader in a hurry should know, two classes and test cohort."""
+    """What a reader in a hurry should know of the test cohort."""
     sentences = _fold_sentences(metrics)
     # In cross-validation there is no one test cohort, and the mean over repeats is an ensemble.
     folded = bool(sentences)
@@ -33,9 +33,12 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
     where = "out of fold" if folded else "in the test cohort"
     for method, by_cohort in metrics["methods"].items():
         entry = by_cohort.get("test")
-        if entry is None or "sensitivity" not in entry:
+        if entry is None:
             continue
         shown = method_title(method)
+        if "auc_by_class" in entry:
+            sentences.append(f"{shown}: {_classes_sentence(entry, whom)}")
+            continue
         auc = entry["auc"]
         if auc["value"] is None:
             sentences.append(f"{shown}: no AUC ({auc.get('reason', 'not defined')}).")
@@ -58,6 +61,24 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
     return tuple(sentences)
 
 
+def _classes_sentence(entry: Mapping[str, Any], whom: str) -> str:
+    """More than two classes: the mean area and each class's, and how often the call is right."""
+    auc, accuracy = entry["auc"], entry["accuracy"]
+    areas = ", ".join(
+        f"{name} {'not defined' if area['value'] is None else format(area['value'], '.3f')}"
+        for name, area in entry["auc_by_class"].items()
+    )
+    mean = "is not defined"
+    if auc["value"] is not None:
+        mean = f"{auc['value']:.3f}"
+        if auc["delong_low"] is not None:
+            mean += f" (95% CI {auc['delong_low']:.3f} to {auc['delong_high']:.3f})"
+    return (
+        f"mean one-versus-rest AUC {mean} in {entry['n']} {whom}; by class: {areas}. The likeliest "
+        f"class is right in {accuracy['value']:.0%} of them."
+    )
+
+
 def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "\u2212")
 
@@ -75,8 +96,10 @@ def highlights(metrics: Mapping[str, Any]) -> tuple[Highlight, ...]:
         elif "test" in by_cohort and by_cohort["test"]["auc"]["value"] is not None:
             auc = by_cohort["test"]["auc"]
             detail = f"test cohort, n = {by_cohort['test']['n']}"
-            if auc.get("low") is not None:
-                detail = f"95% CI {auc['low']:.3f} to {auc['high']:.3f}; {detail}"
+            exact = auc.get("low") is not None  # a mean over classes has DeLong's interval only
+            low, high = ("low", "high") if exact else ("delong_low", "delong_high")
+            if auc.get(low) is not None:
+                detail = f"95% CI {auc[low]:.3f} to {auc[high]:.3f}; {detail}"
             found.append(Highlight(f"AUC, {shown}", f"{auc['value']:.3f}", detail))
     return tuple(found)
 
@@ -183,12 +206,14 @@ def _fold_sentences(metrics: Mapping[str, Any]) -> list[str]:
         if auc["mean"] is None or auc["se"] is None:
             continue
         undefined = len(auc["undefined"])
+        named = [e["held_out"] for e in figures["by_fold"] if e["auc"] is None and "held_out" in e]
+        where = f"the folds of {', '.join(named)}" if named else f"{undefined} folds"
         sentences.append(
             f"{method_title(method)}, over {auc['n']} folds: mean AUC "
             f"{auc['mean']:.3f} (SE {auc['se']:.3f}), mean accuracy {accuracy['mean']:.3f} "
             f"(SE {accuracy['se']:.3f})."
             + (
-                f" In {undefined} folds the AUC is not defined ({auc['undefined'][0]['reason']})."
+                f" In {where} the AUC is not defined ({auc['undefined'][0]['reason']})."
                 if undefined
                 else ""
             )

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from axilla.core.config import ColumnEndpoint, StudyConfig
+from axilla.core.config import StudyConfig
 from axilla.core.errors import Problem
 from axilla.core.types import Cohort, Partition
 
@@ -82,7 +82,7 @@ def telling_columns(
 def _by_name(name: str, config: StudyConfig) -> str | None:
     """Why a name alone is enough; None where it is not, or where nodes are not the answer."""
     endpoint = config.endpoint
-    if isinstance(endpoint, ColumnEndpoint) and not _is_nodal(_words(endpoint.column)):
+    if not isinstance(endpoint, str) and not _is_nodal(_words(endpoint.column)):
         return None
     words = _words(name)
     if _SURGICAL & set(words) and not {"before", "pre", "previous", "prior"} & set(words):

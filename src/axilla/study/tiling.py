@@ -171,6 +171,12 @@ def keep_patients(
     )
 
 
+def tiles_of(tiles: Tiles, cohort: Cohort, config: StudyConfig) -> Tiles:
+    """Those of some of the patients; `config` is of the study in whose folder they lie."""
+    some = Tiles(cohort=cohort, grids=tiles.grids, keys=tiles.keys)
+    return keep_patients(some, [], step="tile", config=config, exclude_failed=False)
+
+
 def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:
     """The regions that patches are cut from."""
     return find_regions(slide, mode=config.regions, keep=config.kept_classes)
