@@ -15,6 +15,7 @@ from axilla.features.computing import FrozenEncoder, choose_computing
 from axilla.features.encoders import build_encoder
 from axilla.mil.batches import BagDrawer, PatientInstances
 from axilla.mil.clinical import Preprocessor
+from axilla.mil.original import OriginalPreprocessor
 from axilla.study.imported import read_features_of
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
@@ -105,7 +106,7 @@ def embed_slides(
     keys = {
         slide: store.digest(
             "embed", key, config.encoder.name, encoder.input_px, encoder.weights_digest,
-            str(computing),
+            str(computing), *(["original"] if config.encoder.original else []),
         )
         for slide, key in grids.items()
     }  # fmt: skip
@@ -158,7 +159,7 @@ def _extract_features(
 def instances_of(
     patients: tuple[Patient, ...],
     *,
-    preprocessor: Preprocessor | None,
+    preprocessor: Preprocessor | OriginalPreprocessor | None,
     bags: Mapping[str, Sequence[NDArray[np.int64]]] | None = None,
 ) -> list[PatientInstances]:
     """Patients as the model sees them; with clinical vectors for DL-CNB+C, with given bags."""
