@@ -116,11 +116,12 @@ def read_bundle(folder: Path) -> Bundle:
     StoreError
         The folder holds no model, or a damaged one.
     """
-    return from_stored(store.read_model(folder), make_encoder=_encoder)
+    return from_stored(store.read_model(folder), make_encoder=encoder_of)
 
 
-def _encoder(record: Mapping[str, Any]) -> PatchEncoder:
-    # Filled with the bundle's own weights: those it was trained from are not needed.
+def encoder_of(record: Mapping[str, Any]) -> PatchEncoder:
+    """The encoder that a bundle's record describes, to be filled with the bundle's weights."""
+    # Those that the training began with are not needed.
     settings = {n: v for n, v in record.items() if n != "weights_sha256"}
     return encoder_to_fill(Encoder.model_validate({**settings, "weights": "none"}))
 
