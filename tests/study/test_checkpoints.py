@@ -182,7 +182,7 @@ def test_logits_and_attention_are_the_originals(
 ) -> None:
     net, side = theirs(encoder, clinical=clinical, classes=classes), SIDES[encoder]
     torch.save(net.state_dict(), tmp_path / "best.pth")
-    lengths = [5, 4]
+    lengths = [5, 4] if encoder == "inception_v3" else [3, 2]
     bags = [pixels(n, side, seed=10 + n) for n in lengths]
     vectors = torch.randn(2, 5) if clinical else None
     done = into(tmp_path / "best.pth", encoder=encoder, clinical=clinical)
