@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from axilla.core.config import Aggregator, Bags, Encoder, Training
+from axilla.core.config import Aggregator, Bags, Encoder, StudyConfig, Training
 from axilla.core.config_encoder import parse_encoder_name
+from axilla.core.progress import Silent
+from axilla.core.types import Cohort
 from axilla.features.computing import Computing, FrozenEncoder
 from axilla.features.encoders import PatchEncoder, build_encoder, encoder_to_fill
 from axilla.features.weights import state_digest
 from axilla.mil.batches import PatientInstances
 from axilla.mil.model import DLCNB
 from axilla.mil.training import TrainingData, train
+from axilla.study import instances
+from axilla.study.tiling import Tiles
 
 MAPS = {
     "vgg16_bn": (512, 7, 7), "alexnet": (256, 6, 6), "densenet121": (1024, 7, 7),
@@ -163,3 +169,20 @@ def test_frozen_the_encoder_stays_as_it_was(name: str) -> None:
     assert not any(name.startswith("encoder") for name in network.state_dict())
     assert state_digest(encoder.state_dict()) == before, "weights and running statistics"
     assert all(p.grad is None for p in encoder.parameters())
+
+
+def test_features_of_the_originals_encoder_have_another_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(instances, "build_encoder", lambda config, seed: encoder_to_fill(config))
+    nobody = Cohort(("N0", "N(+)"), (), (), 0, pd.DataFrame())
+    tiles = Tiles(cohort=nobody, grids={}, keys={"s": "grid"})
+
+    def key(**encoder: object) -> str:
+        config = StudyConfig.model_validate(
+            {"cohort": "c.csv", "slides": "s", "endpoint": "n0-vs-npos", "out": tmp_path,
+             "encoder": {"name": "densenet121", "weights": "none", **encoder}}
+        )  # fmt: skip
+        return instances.embed_slides(tiles, config=config, reporter=Silent())["s"]
+
+    assert key() == key(original=False) != key(original=True)
