@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from axilla.features.arrays import features_from_arrays
+    from axilla.study.checkpoints import import_checkpoint, read_bundle
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "features_from_arrays"]
+__all__ = ["__version__", "features_from_arrays", "import_checkpoint", "read_bundle"]
 
-_HOMES = {"features_from_arrays": "axilla.features.arrays"}
+_HOMES = {
+    "features_from_arrays": "axilla.features.arrays",
+    "import_checkpoint": "axilla.study.checkpoints",
+    "read_bundle": "axilla.study.checkpoints",
+}
 """Where each public verb lives; imported when first asked for, as the libraries are heavy."""
 
 

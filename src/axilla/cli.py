@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from axilla import __version__
+from axilla.cli_import import import_checkpoint
 from axilla.console import ConsoleReporter, print_problems, say
 
 if TYPE_CHECKING:
@@ -253,6 +254,9 @@ def import_bcnb(
     for note in result.notes:
         say(f"Note: {note}")
     say(f"{sum(result.patients.values()):,} patients ({patients}) in {result.study}")
+
+
+app.command("import-checkpoint")(import_checkpoint)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from axilla.core.config_base import Strict
 from axilla.core.config_sentences import sentences
-from axilla.core.encoder_names import EncoderName, default_weights
+from axilla.core.encoder_names import TORCHVISION_ENCODERS, EncoderName, default_weights
 from axilla.core.errors import ConfigError
 
 
@@ -27,6 +27,8 @@ class Encoder(Strict):
     float32; features that bfloat16 changes (cosine under 0.9999) are refused."""
     input_px: Annotated[int, Field(ge=16, le=1024)] | None = None
     """Side that patches are resized to; null is the encoder's own (224, 299; small_cnn: as cut)."""
+    original: bool = False
+    """As the paper's code cut it: densenet121 without its last ReLU, inception_v3 at 224 px."""
 
     @model_validator(mode="before")
     @classmethod
@@ -34,6 +36,13 @@ class Encoder(Strict):
         if isinstance(value, dict) and "weights" not in value:
             return {**value, "weights": default_weights(value.get("name"))}
         return value
+
+    @model_validator(mode="after")
+    def _only_the_papers(self) -> Encoder:
+        if self.original and self.name not in TORCHVISION_ENCODERS:
+            papers = ", ".join(TORCHVISION_ENCODERS)
+            raise ValueError(f"encoder.original is for the encoders of the paper: {papers}")
+        return self
 
 
 class ImportedFeatures(Strict):

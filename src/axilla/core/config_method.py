@@ -49,7 +49,7 @@ class Aggregator(Strict):
     """Hidden units of the attention, d."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     original: bool = False
-    """The original code's d = 1 and dropout on the attention logits."""
+    """The original code's d = 1 and dropout within the attention and on its logits."""
 
 
 class Clinical(Strict):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from axilla.core.errors import ConfigError
 from axilla.features.registry import encoder_spec
 from axilla.features.timm_models import import_timm
+from axilla.features.torchvision_specs import as_original
 from axilla.features.weights import find_state, fitting_state, state_digest
 
 if TYPE_CHECKING:
@@ -117,6 +118,29 @@ def build_encoder(config: EncoderConfig, *, seed: int = 0) -> PatchEncoder:
     return PatchEncoder(spec, body, weights_digest=digest, input_px=config.input_px)
 
 
+def encoder_to_fill(config: EncoderConfig, *, device: str = "cpu") -> PatchEncoder:
+    """An encoder whose weights the caller loads: none are drawn, nor made for what is cut off.
+
+    Parameters
+    ----------
+    device
+        `meta` makes shapes without values.
+
+    Raises
+    ------
+    WeightsError, ConfigError
+        As `build_encoder`.
+    """
+    spec = checked_spec(config)
+    if spec.library == "timm":  # these may hold values that no weights file has
+        return build_encoder(config)
+    with torch.device("meta"):
+        body = spec.trim(spec.build())
+    return PatchEncoder(
+        spec, body.to_empty(device=device), weights_digest="", input_px=config.input_px
+    )
+
+
 def check_encoder(config: EncoderConfig) -> None:
     """Whether `build_encoder` will find weights that fit, without reading gigabytes.
 
@@ -137,6 +161,8 @@ def check_encoder(config: EncoderConfig) -> None:
 def checked_spec(config: EncoderConfig) -> EncoderSpec:
     """The specification, where the library is there and the side of the input is possible."""
     spec = encoder_spec(config.name)
+    if config.original:
+        spec = as_original(spec)
     if spec.library == "timm":
         import_timm(spec.name)
     if config.input_px is not None and config.input_px % spec.step_px:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,8 +62,13 @@ def _trim_sequential(network: nn.Module) -> nn.Module:
 
 
 def _trim_densenet(network: nn.Module) -> nn.Module:
-    # torchvision applies the last ReLU in forward(), beside the classifier; the original lost it.
+    # torchvision applies the last ReLU in forward(), beside the classifier: whoever takes only the
+    # children loses it, as the original did (`as_original`).
     return nn.Sequential(_part(network, "features"), nn.ReLU(), nn.AdaptiveAvgPool2d((7, 7)))
+
+
+def _trim_densenet_as_original(network: nn.Module) -> nn.Module:
+    return nn.Sequential(_part(network, "features"), nn.AdaptiveAvgPool2d((7, 7)))
 
 
 def _trim_fc(network: nn.Module) -> nn.Module:
@@ -109,3 +115,16 @@ TORCHVISION_SPECS: Mapping[str, EncoderSpec] = {
         ),
     )
 }  # fmt: skip
+
+
+def as_original(spec: EncoderSpec) -> EncoderSpec:
+    """The encoder as the paper's code had it (DESIGN, What the original code got wrong).
+
+    densenet121 ends before its last ReLU, so that features may be negative; inception_v3, trained
+    at 299 px, is fed 224 px as the others. The other three are the same in both.
+    """
+    if spec.name == "densenet121":
+        return replace(spec, trim=_trim_densenet_as_original)
+    if spec.name == "inception_v3":
+        return replace(spec, input_px=224)
+    return spec

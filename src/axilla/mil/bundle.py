@@ -13,6 +13,7 @@ from axilla.core.errors import AxillaError, StoreError
 from axilla.core.store import StoredModel
 from axilla.mil.clinical import LogisticModel, Preprocessor
 from axilla.mil.model import DLCNB
+from axilla.mil.original import OriginalPreprocessor, network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ class Bundle:
     """What study.py adds: endpoint, encoder, patches, bags, threshold, training summary."""
     logistic: LogisticModel | None = None
     network: DLCNB | None = None
-    preprocessor: Preprocessor | None = None
+    preprocessor: Preprocessor | OriginalPreprocessor | None = None
 
 
 def to_stored(bundle: Bundle) -> StoredModel:
@@ -86,12 +87,10 @@ def _from_stored(
     record = stored.record
     classes = tuple(str(name) for name in record["classes"])
     method = str(record["method"])
-    preprocessor = (
-        None if record["clinical"] is None else Preprocessor.from_json(record["clinical"])
-    )
+    preprocessor = _preprocessor(record["clinical"])
     shape = record["architecture"]
     if shape["kind"] == "logistic":
-        if preprocessor is None:
+        if not isinstance(preprocessor, Preprocessor):
             raise ValueError("a logistic bundle holds its preprocessor")
         logistic = LogisticModel(
             preprocessor=preprocessor,
@@ -99,7 +98,7 @@ def _from_stored(
             intercept=stored.tensors["intercept"],
         )
         return Bundle(method=method, classes=classes, record=record, logistic=logistic)
-    network = DLCNB(
+    network = network_of(record)(
         encoder=make_encoder(record["encoder"]) if shape["end_to_end"] else None,
         features=int(shape["features"]),
         clinical=int(shape["clinical"]),
@@ -114,3 +113,11 @@ def _from_stored(
         network=network.eval(),
         preprocessor=preprocessor,
     )
+
+
+def _preprocessor(value: Mapping[str, Any] | None) -> Preprocessor | OriginalPreprocessor | None:
+    if value is None:
+        return None
+    if value.get("kind") == "original":
+        return OriginalPreprocessor.from_json(value)
+    return Preprocessor.from_json(value)

@@ -29,7 +29,7 @@ class AttentionPool(nn.Module):
 
     Gated: a = softmax_n(w^T (tanh(V h_n) * sigm(U h_n))), equation 9. Mean and max pooling are the
     baselines; for max, a_n is the share of the dimensions of z that instance n gives.
-    `original: true` has d = 1 and dropout on the logits, as the paper's code.
+    `original: true` has d = 1 and dropout before the tanh and on the logits, as the paper's code.
     """
 
     def __init__(self, config: Aggregator) -> None:
@@ -37,9 +37,12 @@ class AttentionPool(nn.Module):
         self.kind = config.kind
         hidden = 1 if config.original else config.attention
         if config.kind in {"attention", "gated"}:
-            self.tanh = nn.Sequential(nn.Linear(config.width, hidden), nn.Tanh())
+            dropout = config.dropout if config.original else 0.0
+            self.tanh = nn.Sequential(
+                nn.Linear(config.width, hidden), nn.Dropout(dropout), nn.Tanh()
+            )
             self.score = nn.Linear(hidden, 1)
-            self.score_dropout = nn.Dropout(config.dropout if config.original else 0.0)
+            self.score_dropout = nn.Dropout(dropout)
         if config.kind == "gated":
             self.gate = nn.Sequential(nn.Linear(config.width, hidden), nn.Sigmoid())
 

@@ -45,7 +45,7 @@ def embed_slides(
     keys = {
         slide: store.digest(
             "embed", COMPUTING, key, config.encoder.name, encoder.input_px, encoder.weights_digest,
-            str(computing),
+            str(computing), *(["original"] if config.encoder.original else []),
         )
         for slide, key in grids.items()
     }  # fmt: skip

@@ -12,6 +12,7 @@ from axilla.core.config import Bags, StudyConfig
 from axilla.core.types import Cohort, Patient, Slide
 from axilla.mil.batches import BagDrawer, PatientInstances
 from axilla.mil.clinical import Preprocessor
+from axilla.mil.original import OriginalPreprocessor
 from axilla.study.imported import read_features_of
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
@@ -85,7 +86,7 @@ def read_patches(slide: Slide, tiles: Tiles, *, config: StudyConfig) -> NDArray[
 def instances_of(
     patients: tuple[Patient, ...],
     *,
-    preprocessor: Preprocessor | None,
+    preprocessor: Preprocessor | OriginalPreprocessor | None,
     bags: Mapping[str, Sequence[NDArray[np.int64]]] | None = None,
 ) -> list[PatientInstances]:
     """Patients as the model sees them; with clinical vectors for DL-CNB+C, with given bags."""
