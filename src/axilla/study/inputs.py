@@ -78,6 +78,7 @@ def check_inputs(
         same = same_files(images, memory=memory)
         problems.extend(duplicate_slides(slides, same, patches=config.regions == "patches"))
         problems.extend(_check_bags(without(cohort, _dropped(problems, cohort)), config))
+    problems.extend(_check_zoo(config))
     cohort = without(cohort, _dropped(problems, cohort))
     if not any(problem.fatal for problem in problems):
         unsplit = _check_split(cohort, config)
@@ -174,6 +175,20 @@ def _check_encoder(config: StudyConfig) -> list[Problem]:
 
     try:
         check_encoder(config.encoder)
+    except AxillaError as error:
+        return [error.problem]
+    return []
+
+
+def _check_zoo(config: StudyConfig) -> list[Problem]:
+    """Whether the library is there that the study's aggregators need."""
+    if not config.zoo_methods:
+        return []
+    from axilla.mil.zoo import check_zoo
+
+    many = len(config.zoo_methods) > 1
+    try:
+        check_zoo(f"{'each of ' if many else ''}{', '.join(config.zoo_methods)}")
     except AxillaError as error:
         return [error.problem]
     return []
