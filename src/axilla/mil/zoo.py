@@ -47,14 +47,12 @@ class ZooPool(nn.Module):
 
     length: int
     """Of a bag vector."""
-    side_by_side = True
-    """Whether bags of one length may share a batch without a trace of one in another."""
 
     def forward(self, bags: Sequence[Tensor]) -> Pooled:
         """Pool bags [n_b, width] of any lengths."""
         groups: dict[int, list[int]] = defaultdict(list)
         for place, bag in enumerate(bags):
-            groups[len(bag) if self.side_by_side else place].append(place)
+            groups[len(bag)].append(place)
         parts = [self.pool(torch.stack([bags[i] for i in places])) for places in groups.values()]
         longest = max(map(len, bags))
         device = bags[0].device
@@ -79,12 +77,11 @@ class TransMIL(ZooPool):
 
     Its convolutions over the squared sequence see the order of the instances, which is that of the
     bag: no coordinates are read. Landmarks are half the width, as there, but never more than
-    tokens: those that torchmil fills up with zeros would outweigh the few instances of a bag. One
-    bag at a time: its pseudo-inverse is scaled by the largest entry of the whole batch. Source:
+    tokens: those that torchmil fills up with zeros would outweigh the few instances of a bag. Its
+    pseudo-inverse is scaled by the largest entry of a batch, so each bag is a batch of its own, all
+    of them at once by `vmap`. Source:
     doi:10.48550/arXiv.2106.00908.
     """
-
-    side_by_side = False
 
     def __init__(self, config: Aggregator, *, classes: int) -> None:  # noqa: ARG002 - as the others
         super().__init__()
@@ -98,14 +95,18 @@ class TransMIL(ZooPool):
             layer.norm2 = nn.Identity()  # belongs to the layer's MLP, which TransMIL leaves out
 
     def pool(self, h: Tensor) -> Pooled:
-        """Pool one bag, [1, n, width]."""
+        """Pool bags of one length, [b, n, width]."""
         tokens = math.ceil(math.sqrt(h.shape[1])) ** 2 + 1
         for layer in self.model.layers:
             layer.att_module.n_landmarks = min(self.landmarks, tokens)
-        z, row = self.model(h, return_att=True)  # [1, width], [1, n]
+        z, row = torch.vmap(self._alone)(h)  # [b, width], [b, n]
         # The class token's row of the approximated attention: slightly negative entries occur.
         row = row.float().clamp_min(0) + 1e-12
         return Pooled(z=z, attention=row / row.sum(dim=1, keepdim=True))
+
+    def _alone(self, bag: Tensor) -> tuple[Tensor, Tensor]:
+        z, row = self.model(bag[None], return_att=True)  # [1, width], [1, n]
+        return z[0], row[0]
 
 
 class CLAM(ZooPool):
