@@ -190,8 +190,7 @@ class StudyConfig(Strict):
         if zoo and self.aggregator.width % ZOO_HEADS:
             raise ValueError(
                 f"aggregator.width: is {self.aggregator.width}, but methods of the zoo "
-                f"({', '.join(zoo)}) share it among {ZOO_HEADS} heads; give a multiple of "
-                f"{ZOO_HEADS}"
+                f"({', '.join(zoo)}) need a multiple of {ZOO_HEADS}, which heads can share"
             )
         if self.aggregator.kind in ZOO and self.aggregator.original:
             raise ValueError(

@@ -184,7 +184,7 @@ def _evaluate(
     endpoint = config.model_dump(mode="json")["endpoint"]
     thresholds = locked_thresholds(fitting)
     key = store.digest(
-        "evaluate", store.file_identity(layout.predictions, content=True), thresholds,
+        "evaluate", "compared", store.file_identity(layout.predictions, content=True), thresholds,
         config.model_dump(mode="json", include={"endpoint", "threshold", "clinical"}),
         store.file_identity(config.cohort, content=True), [dict(p.cohort_of) for p in
         fitting.partitions],

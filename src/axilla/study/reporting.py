@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from axilla import __version__
+from axilla.analysis.comparison_table import comparison_table
 from axilla.analysis.performance_table import performance_table
 from axilla.core.cohort import is_generated
 from axilla.core.config import ColumnEndpoint, StudyConfig
@@ -182,15 +183,21 @@ def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tup
     found = []
     titled = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
     marks: tuple[str, ...] = ()
+    compared = comparison_table(metrics, cohort_titles=titled)
     if len(fitting.cohort.classes) == 2:
         marks = performance_table(metrics, cohort_titles=titled).notes
     titles = {
         "table1": "Patient and tumor characteristics",
         "table2": "Performance with 95% confidence intervals",
     }
+    if compared is not None:
+        titles["comparison"] = "Methods compared by paired DeLong"
     for stem, title in titles.items():
         frame = pd.read_csv(layout.tables / f"{stem}.csv", dtype=str, keep_default_na=False)
-        notes = _TABLE_NOTES[stem] if len(fitting.partitions) == 1 else _FOLD_NOTES[stem]
+        if stem == "comparison" and compared is not None:
+            notes = compared.notes
+        else:
+            notes = _TABLE_NOTES[stem] if len(fitting.partitions) == 1 else _FOLD_NOTES[stem]
         found.append(
             Table(
                 title=title,
