@@ -16,7 +16,7 @@ from axilla.analysis.metrics import evaluate
 METHODS = ("dl-cnb", "dl-cnb-gated", "dl-cnb-mean", "dl-cnb-transmil")
 
 
-def make_predictions(*, patients=60, cohorts=("val", "test"), methods=METHODS):
+def make_predictions(*, patients=67, cohorts=("val", "test"), methods=METHODS):
     rng = np.random.default_rng(7)
     frames = []
     for cohort in cohorts:
@@ -56,7 +56,7 @@ def test_every_row_equals_an_independent_computation():
     assert table.columns.tolist() == [
         "Method", "Cohort", "n", "AUC", "Difference", "z", "p", "p (Holm)",
     ]  # fmt: skip
-    assert table["Cohort"].tolist() == ["Validation"] * 4 + ["Test"] * 4
+    assert table["Cohort"].tolist() == ["Validation"] * 4 + ["Independent test"] * 4
     for cohort, rows in (("val", table[:4]), ("test", table[4:])):
         part = frame[frame["cohort"] == cohort].pivot_table(
             index="patient_id", columns="method", values="score", sort=False
@@ -102,7 +102,8 @@ def test_a_test_that_cannot_be_made_is_a_dash_with_its_reason():
     table = comparison_table(run(frame))
     assert table.frame["Difference"].tolist() == ["reference", "–", "–"]
     assert table.notes[2] == (
-        "DL-CNB, gated, test: a class has a single patient, so DeLong's method has no variance."
+        "DL-CNB, gated, independent test: a class has a single patient, so DeLong's method has no "
+        "variance."
     )
 
 
@@ -110,8 +111,11 @@ def test_patients_are_those_that_both_methods_scored_and_it_is_said():
     frame = make_predictions(cohorts=("test",), methods=METHODS[:2])
     lost = (frame["method"] == "dl-cnb-gated") & (frame["patient_id"] == "test-1")
     table = comparison_table(run(frame[~lost]))
-    assert table.frame["n"].tolist() == ["60", "59"]
-    assert table.notes[2] == "DL-CNB, gated, test: on the 59 patients that both methods scored."
+    assert table.frame["n"].tolist() == ["67", "66"]
+    assert (
+        table.notes[2]
+        == "DL-CNB, gated, independent test: on the 66 patients that both methods scored."
+    )
 
 
 def test_a_single_method_has_no_table():

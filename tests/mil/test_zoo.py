@@ -88,6 +88,20 @@ def test_every_weight_has_a_part_in_the_loss(kind):
     assert network.eval()(torch.randn(20, 6), [12, 8]).auxiliary is None
 
 
+@pytest.mark.parametrize("kind", ZOO)
+def test_mixed_precision_trains_and_answers_in_single(kind):
+    network = make_network(kind, clinical=3).train()
+    x, c = torch.randn(20, 6), torch.randn(2, 3)
+    full = network.eval()(x, [12, 8], c)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = network(x, [12, 8], c)
+        output = network.train()(x, [12, 8], c)
+    loss_of(output, torch.tensor([0, 1])).backward()
+    assert half.logits.dtype == half.attention.dtype == torch.float32
+    torch.testing.assert_close(half.logits, full.logits, rtol=0.1, atol=0.05)
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
 def test_why_bags_of_the_zoo_are_not_padded():
     torch.manual_seed(2)
     bags = torch.randn(2, 9, 16)

@@ -14,6 +14,7 @@ from axilla.analysis.roc import compare_paired
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.study.chain import check, run
+from axilla.study.evaluating import evaluate_predictions
 
 METHODS = ("dl-cnb", "dl-cnb-gated", "dl-cnb-mean", "dl-cnb-max", "dl-cnb-transmil")
 
@@ -23,6 +24,7 @@ def test_five_aggregators_meet_in_one_table(frozen_settings: dict[str, Any], tmp
     settings = frozen_settings | {
         "methods": METHODS,
         "aggregator": {"width": 16, "attention": 8},
+        "training": {"epochs": 1, "lr": 5.0e-4},
         "out": tmp_path / "out",
     }
     config = StudyConfig.model_validate(settings)
@@ -61,16 +63,19 @@ def test_five_aggregators_meet_in_one_table(frozen_settings: dict[str, Any], tmp
     assert "attention, or as the name of a method says (gated, mean, max, TransMIL)" in report
 
 
-def test_a_table_of_one_method_does_not_stay_from_an_earlier_run(
-    frozen_settings: dict[str, Any], tmp_path: Any
-) -> None:
-    settings = frozen_settings | {"out": tmp_path / "out"}
-    run(StudyConfig.model_validate(settings), until="evaluate")
-    path = tmp_path / "out" / "tables" / "comparison.csv"
-    assert path.is_file()
-    one = StudyConfig.model_validate(settings | {"methods": ("dl-cnb",)})
-    run(one, until="evaluate")
-    assert not path.exists()
+@pytest.mark.usefixtures("coarse_pictures")
+def test_a_table_of_two_methods_does_not_outlive_the_second(tmp_path: Any) -> None:
+    frame = pd.DataFrame(
+        {"patient_id": list("abcdef") * 2, "method": ["one"] * 6 + ["two"] * 6, "cohort": "test",
+         "label": [0, 0, 0, 1, 1, 1] * 2,
+         "score": [0.1, 0.6, 0.3, 0.2, 0.7, 0.9, 0.5, 0.2, 0.3, 0.4, 0.8, 0.6]}
+    )  # fmt: skip
+    path = tmp_path / "tables" / "comparison.csv"
+    for rows, there in ((frame, True), (frame[:6], False)):
+        _, files = evaluate_predictions(
+            rows, endpoint="e", classes=None, rule=0.5, thresholds={}, out=tmp_path
+        )
+        assert (path in files, path.exists()) == (there, there)
 
 
 def test_a_missing_library_is_told_before_any_computing(
