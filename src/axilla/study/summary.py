@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from axilla.analysis.performance_table import told_comparisons
 from axilla.core.cohort import is_generated
 from axilla.core.config import StudyConfig
 from axilla.core.methods import aggregator_title, method_spec, method_title
@@ -45,7 +46,7 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
             f"{entry['n']} {whom}; {entry['positives']} of them {cohort.classes[1]}."
             + _of_hundred(entry, cohort)
         )
-    for comparison in metrics["comparisons"]:
+    for comparison in told_comparisons(metrics):
         if comparison["cohort"] == "test" and comparison.get("p") is not None:
             a, b = (method_title(comparison[side]) for side in "ab")
             p = comparison["p"]
