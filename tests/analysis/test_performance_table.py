@@ -3,7 +3,12 @@ import pandas as pd
 import pytest
 
 from axilla.analysis.metrics import evaluate
-from axilla.analysis.performance_table import format_auc, multiclass_table, performance_table
+from axilla.analysis.performance_table import (
+    format_auc,
+    multiclass_table,
+    performance_table,
+    told_comparisons,
+)
 from axilla.core.errors import StatisticsError
 
 
@@ -112,3 +117,12 @@ def test_more_classes_have_their_own_table():
         f"{auc['value']:.3f} [{auc['delong_low']:.3f}, {auc['delong_high']:.3f}]"
     )
     assert table["Recall (%)"].iloc[1].startswith(f"{100 * entry['recall']['a']['value']:.2f} [")
+
+
+def test_many_methods_are_told_against_the_first_only():
+    metrics = make_metrics()
+    assert told_comparisons(metrics) == metrics["comparisons"]
+    metrics["methods"]["dl-cnb-max"] = metrics["methods"]["clinical"]
+    assert [(t["a"], t["b"]) for t in told_comparisons(metrics)] == [
+        ("clinical", "dl-cnb"), ("clinical", "dl-cnb+c"), ("clinical", "dl-cnb"),
+    ]  # fmt: skip

@@ -69,6 +69,10 @@ def test_everything_agrees_with_the_brute_force_oracle(seed, levels):
     assert test.difference == pytest.approx(areas[0] - areas[1], abs=1e-12)
     assert test.z == pytest.approx(z, abs=1e-12)
     assert test.p == pytest.approx(2 * norm.sf(abs(z)), abs=1e-12)
+    half = norm.ppf(0.975) * math.sqrt(variance)
+    assert (test.low, test.high) == pytest.approx(
+        (test.difference - half, test.difference + half), abs=1e-12
+    )
 
 
 def test_unpaired_comparison_agrees_with_the_oracle():
@@ -78,7 +82,11 @@ def test_unpaired_comparison_agrees_with_the_oracle():
     (area_b,), variance_b = oracle_covariance(labels_b, b)
     test = compare_unpaired(labels_a, a, labels_b, b)
     z = (area_a - area_b) / math.sqrt(variance_a[0, 0] + variance_b[0, 0])
-    np.testing.assert_allclose(test, [area_a - area_b, z, 2 * norm.sf(abs(z))], atol=1e-12)
+    half = norm.ppf(0.975) * math.sqrt(variance_a[0, 0] + variance_b[0, 0])
+    difference = area_a - area_b
+    np.testing.assert_allclose(
+        test, [difference, z, 2 * norm.sf(abs(z)), difference - half, difference + half], atol=1e-12
+    )
 
 
 def test_published_hanley_mcneil_ratings():
@@ -95,8 +103,8 @@ def test_published_hanley_mcneil_ratings():
 
 def test_scores_that_rank_alike_do_not_differ():
     labels, a, _ = make_scores(0)
-    assert compare_paired(labels, a, a) == (0.0, 0.0, 1.0)
-    assert compare_paired(labels, a, np.exp(a)) == (0.0, 0.0, 1.0)
+    assert compare_paired(labels, a, a) == (0.0, 0.0, 1.0, 0.0, 0.0)
+    assert compare_paired(labels, a, np.exp(a)) == (0.0, 0.0, 1.0, 0.0, 0.0)
 
 
 def test_a_difference_without_variance_is_no_test():
@@ -105,7 +113,7 @@ def test_a_difference_without_variance_is_no_test():
         compare_paired(labels, perfect, [0.9, 0.8, 0.2, 0.1])
     with pytest.raises(StatisticsError, match="zero variance"):
         compare_unpaired(labels, perfect, labels, [0.5] * 4)
-    assert compare_unpaired(labels, perfect, labels, perfect) == (0.0, 0.0, 1.0)
+    assert compare_unpaired(labels, perfect, labels, perfect) == (0.0, 0.0, 1.0, 0.0, 0.0)
 
 
 def test_perfect_separation_has_an_exact_interval_but_none_of_delong():

@@ -140,7 +140,9 @@ def test_tables_figures_and_heatmaps(finished: Study) -> None:
     config, _ = finished
     out = config.out
     assert {p.name for p in (out / "tables").iterdir()} == {
-        f"{stem}.{suffix}" for stem in ("table1", "table2") for suffix in ("csv", "tex", "html")
+        f"{stem}.{suffix}"
+        for stem in ("table1", "table2", "comparison")
+        for suffix in ("csv", "tex", "html")
     }
     table2 = pd.read_csv(out / "tables" / "table2.csv", dtype=str)
     assert list(table2.columns) == [

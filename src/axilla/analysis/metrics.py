@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
 from axilla.analysis.folds import fold_thresholds, summarise_folds
+from axilla.analysis.multiplicity import holm
 from axilla.analysis.roc import compare_paired
 from axilla.analysis.score_table import Scores, ScoreTable, parse_predictions
 from axilla.analysis.thresholds import choose_threshold, is_chosen_on_validation
@@ -60,7 +61,8 @@ def evaluate(
     dict
         The structure of `metrics.json` (DESIGN, Files), ready for JSON: shares as fractions, full
         precision; a figure that cannot be computed is None, with a `reason` beside it.
-        `comparisons` holds paired DeLong tests on the patients that both methods scored. With
+        `comparisons` holds paired DeLong tests on the patients that both methods scored, and for
+        those with the first method `p_holm`, adjusted over them in their cohort. With
         cross-validation there is also `folds` (see `summarise_folds`), and the cohorts' entries
         pool each patient's scores, as their `note` says.
 
@@ -100,7 +102,7 @@ def evaluate(
         "endpoint": endpoint,
         "threshold_rule": _rule_json(threshold_rule),
         "methods": methods,
-        "comparisons": list(_comparisons(table)),
+        "comparisons": _adjusted(list(_comparisons(table)), first=table.methods[0]),
     }
     return result | ({"folds": folds} if table.folded else {})
 
@@ -164,6 +166,16 @@ def _comparisons(table: ScoreTable) -> Iterator[dict[str, Any]]:
                         f"on the {len(first.patients)} patients that both methods scored"
                     )
                 yield entry
+
+
+def _adjusted(tests: list[dict[str, Any]], *, first: str) -> list[dict[str, Any]]:
+    """The tests, those with the first method adjusted over all of these in their cohort."""
+    for cohort in dict.fromkeys(test["cohort"] for test in tests):
+        family = [t for t in tests if (t["cohort"], t["a"]) == (cohort, first)]
+        known = [test for test in family if test["p"] is not None]
+        for test, p in zip(known, holm([test["p"] for test in known]), strict=True):
+            test["p_holm"] = p
+    return tests
 
 
 def _common(first: Scores, second: Scores) -> tuple[Scores, Scores]:

@@ -52,7 +52,7 @@ def performance_table(
         Which, in which order; None takes all as they come.
     compare_in
         The cohort whose paired DeLong tests become footnotes, marked `^a` behind the AUC of the
-        first of the two methods, as in the paper.
+        first of the two methods, as in the paper; see `told_comparisons`.
     method_titles, cohort_titles
         Printed names; the short name where there is none.
 
@@ -150,6 +150,16 @@ def _with_delong(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"value": entry["value"], "low": entry["delong_low"], "high": entry["delong_high"]}
 
 
+def told_comparisons(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tests that are told in words: all of up to three methods, else those with the first.
+
+    Ten footnotes of five methods say less than the table of comparisons.
+    """
+    methods = list(metrics["methods"])
+    tests: list[Mapping[str, Any]] = metrics["comparisons"]
+    return tests if len(methods) <= 3 else [test for test in tests if test["a"] == methods[0]]
+
+
 def format_auc(entry: Mapping[str, Any], *, mark: str = "") -> str:
     """Print an area: `0.816 [0.758, 0.865]`, its marks as `0.816^a,b [...]`."""
     return _format(entry, scale=1, decimals=3, mark=f"^{mark}" if mark else "")
@@ -176,7 +186,7 @@ def _comparison_notes(
 ) -> tuple[dict[str, list[str]], list[str]]:
     marks: dict[str, list[str]] = {}
     notes: list[str] = []
-    tests = [test for test in metrics["comparisons"] if test["cohort"] == cohort]
+    tests = [test for test in told_comparisons(metrics) if test["cohort"] == cohort]
     for index, test in enumerate(tests):
         mark = ascii_lowercase[index % 26] * (1 + index // 26)
         marks.setdefault(test["a"], []).append(mark)

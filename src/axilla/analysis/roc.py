@@ -60,6 +60,9 @@ class AucComparison(NamedTuple):
     difference: float
     z: float
     p: float
+    low: float
+    """Lower bound of the 95% interval of the difference, from the same variance."""
+    high: float
 
 
 class _Placements(NamedTuple):
@@ -175,7 +178,8 @@ def macro_interval(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95)
 def compare_paired(labels: ArrayLike, a: ArrayLike, b: ArrayLike) -> AucComparison:
     """DeLong's test of two scores of the same patients.
 
-    Scores that rank the patients alike have difference and variance zero: z is 0 and p is 1.
+    Scores that rank the patients alike have difference and variance zero: z is 0, p is 1 and
+    the interval is 0 to 0.
 
     Raises
     ------
@@ -294,10 +298,12 @@ def _need_two(placements: _Placements) -> None:
 
 def _test(difference: float, variance: float) -> AucComparison:
     if variance > 0:
-        z = difference / math.sqrt(variance)
-        return AucComparison(difference, z, float(2 * ndtr(-abs(z))))
+        error = math.sqrt(variance)
+        z, half = difference / error, float(ndtri(0.975)) * error
+        p = float(2 * ndtr(-abs(z)))
+        return AucComparison(difference, z, p, difference - half, difference + half)
     if abs(difference) < 1e-12:
-        return AucComparison(0.0, 0.0, 1.0)
+        return AucComparison(0.0, 0.0, 1.0, 0.0, 0.0)
     raise StatisticsError(
         f"the areas differ by {difference:.3f} with zero variance, so DeLong's test is undefined.",
         "A cohort this small or this cleanly separated cannot be tested; gather more patients.",

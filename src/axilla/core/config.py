@@ -43,7 +43,7 @@ from axilla.core.config_sentences import sentences
 from axilla.core.config_stain import StainNormalisation
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.errors import ConfigError
-from axilla.core.methods import MethodName, method_spec
+from axilla.core.methods import ZOO, ZOO_HEADS, MethodName, method_spec
 from axilla.core.types import MAX_SLIDE_PX, SANE_MPP
 from axilla.core.yaml_file import read_mapping
 
@@ -181,9 +181,17 @@ class StudyConfig(Strict):
     def aggregator_of(self, method: str) -> Aggregator:
         """How a method pools: the study's way, or the one that the method's name asks for."""
         kind = method_spec(method).variant
-        return (
-            self.aggregator if kind is None else self.aggregator.model_copy(update={"kind": kind})
-        )
+        if kind is None:
+            return self.aggregator
+        # What the original did concerns its attention, which those of the zoo do not have.
+        original = self.aggregator.original and kind not in ZOO
+        return self.aggregator.model_copy(update={"kind": kind, "original": original})
+
+    @property
+    def zoo_methods(self) -> tuple[str, ...]:
+        """Methods whose aggregator comes with the extra `zoo`."""
+        named = (name for name in self.methods if method_spec(name).images)
+        return tuple(name for name in named if self.aggregator_of(name).kind in ZOO)
 
     @property
     def annotation_folder(self) -> Path | None:
@@ -271,6 +279,21 @@ class StudyConfig(Strict):
         if self.encoder.name == "small_cnn" and untrained and reads_slides:
             raise ValueError(
                 "encoder: small_cnn without weights must be trained; set trainable: true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _aggregators_fit(self) -> StudyConfig:
+        zoo = self.zoo_methods
+        if zoo and self.aggregator.width % ZOO_HEADS:
+            raise ValueError(
+                f"aggregator.width: is {self.aggregator.width}, but methods of the zoo "
+                f"({', '.join(zoo)}) need a multiple of {ZOO_HEADS}, which heads can share"
+            )
+        if self.aggregator.kind in ZOO and self.aggregator.original:
+            raise ValueError(
+                "aggregator.original: is about the original code's attention, but the kind is "
+                f"{self.aggregator.kind}; take out one of them"
             )
         return self
 

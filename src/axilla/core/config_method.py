@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from axilla.core.config_base import Seed, Strict
+from axilla.core.methods import AggregatorKind
 
 
 class Patches(Strict):
@@ -42,7 +43,8 @@ class Bags(Strict):
 class Aggregator(Strict):
     """How a bag's instances become one vector (Ilse 2018, doi:10.48550/arXiv.1802.04712)."""
 
-    kind: Literal["attention", "gated", "mean", "max"] = "attention"
+    kind: AggregatorKind = "attention"
+    """The last five come with the extra `zoo`."""
     width: Annotated[int, Field(ge=1)] = 256
     """Length of an instance after the first linear layer."""
     attention: Annotated[int, Field(ge=1)] = 128

@@ -82,11 +82,13 @@ class _Item:
         if kind in _BOUNDS:
             return message.removeprefix("Input ")
         expected = self.may_be
-        if expected is None and kind == "literal_error":
+        if expected is None and kind in {"literal_error", "unknown_name"}:
             expected = re.sub(r"'([^']*)'", r"\1", str(self.item["ctx"]["expected"]))
         if expected is not None:
             given = self.item["input"]
-            words = re.findall(r"[\w+-]*[a-z][\w+-]*", re.sub(r"{.*?}", "", expected))
+            words = self.item.get("ctx", {}).get("known") or re.findall(
+                r"[\w+-]*[a-z][\w+-]*", re.sub(r"{.*?}", "", expected)
+            )
             return f"may be {expected}{_hint(_nearest(given, words)) if _is_text(given) else ''}"
         if kind == "model_type":
             return "should be a mapping of keys"

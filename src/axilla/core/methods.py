@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, WithJsonSchema
-from pydantic_core import PydanticKnownError
+from pydantic_core import PydanticCustomError
 
-AGGREGATORS = ("attention", "gated", "mean", "max")
+AggregatorKind = Literal[
+    "attention", "gated", "mean", "max", "transmil", "clam", "dsmil", "dtfdmil", "transformer"
+]
+AGGREGATORS: tuple[AggregatorKind, ...] = get_args(AggregatorKind)
 """Ways in which a bag's instances become one vector."""
+ZOO: tuple[AggregatorKind, ...] = ("transmil", "clam", "dsmil", "dtfdmil", "transformer")
+"""Those of them that the extra `zoo` brings, from the library torchmil."""
+ZOO_HEADS = 8
+"""Heads of the zoo's self-attention at most; they share the width equally."""
+_PRINTED = {"transmil": "TransMIL", "clam": "CLAM", "dsmil": "DSMIL", "dtfdmil": "DTFD-MIL"}
 _FAMILIES = {"dl-cnb": "DL-CNB", "dl-cnb+c": "DL-CNB+C"}
 _CLINICAL = {"clinical": "Clinical data only"}
 
@@ -24,7 +32,7 @@ class MethodSpec:
     """As tables and figures print it."""
     images: bool
     clinical: bool
-    variant: str | None = None
+    variant: AggregatorKind | None = None
     """The aggregator that the name asks for (`dl-cnb-gated`); None takes the study's."""
 
 
@@ -35,10 +43,17 @@ def _specs() -> dict[str, MethodSpec]:
         fused = family.endswith("+c")
         specs.append(MethodSpec(family, f"{title} model", images=True, clinical=fused))
         specs += [
-            MethodSpec(f"{family}-{kind}", f"{title}, {kind}", True, fused, variant=kind)
+            MethodSpec(
+                f"{family}-{kind}", f"{title}, {aggregator_title(kind)}", True, fused, variant=kind
+            )
             for kind in AGGREGATORS
         ]
     return {spec.name: spec for spec in specs}
+
+
+def aggregator_title(kind: AggregatorKind) -> str:
+    """How an aggregator is printed."""
+    return _PRINTED.get(kind, kind)
 
 
 def method_names() -> tuple[str, ...]:
@@ -60,8 +75,14 @@ def method_title(name: str) -> str:
 def _known(name: str) -> str:
     if name in _specs():
         return name
-    # The kind of a Literal's error: its sentence names the nearest known value.
-    raise PydanticKnownError("literal_error", {"expected": ", ".join(method_names())})
+    said = (
+        f"{', '.join([*_CLINICAL, *_FAMILIES])}, or one of the last two with an aggregator, as "
+        "dl-cnb-gated"
+    )
+    # Every name is too long a sentence; the sentence names the nearest of them.
+    raise PydanticCustomError(
+        "unknown_name", "may be {expected}", {"expected": said, "known": list(method_names())}
+    )
 
 
 MethodName = Annotated[

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from axilla.core.methods import ZOO
+from axilla.mil.zoo import Pooled, ZooPool, zoo_pool
+
 if TYPE_CHECKING:
     from axilla.core.config import Aggregator
 
@@ -22,6 +25,8 @@ class BagOutput(NamedTuple):
     """[B, K]."""
     attention: Tensor
     """[B, N], sums to 1 over a bag's instances, 0 where padded."""
+    auxiliary: Tensor | None = None
+    """[B, K], in training: what a model of the zoo adds to a bag's loss if its label is k."""
 
 
 class AttentionPool(nn.Module):
@@ -82,7 +87,8 @@ class DLCNB(nn.Module):
     """DL-CNB, and DL-CNB+C where `clinical` > 0 (paper, section 2.2, figure 2).
 
     h_n = ReLU(dropout(W f(x_n))); z = pool(h); logits = classifier([z, c, c, ... c]), c ten times.
-    `encoder` f is None where features come ready (frozen).
+    `encoder` f is None where features come ready (frozen). The classifier has a hidden layer of 64;
+    models of the zoo have a linear one, as they are defined.
     """
 
     def __init__(
@@ -101,12 +107,17 @@ class DLCNB(nn.Module):
         first = nn.Linear(features, config.width)
         self.dtype = first.weight.dtype
         self.project = nn.Sequential(first, nn.Dropout(config.dropout), nn.ReLU())
-        self.pool = AttentionPool(config)
-        self.classifier = nn.Sequential(
-            nn.Linear(config.width + CLINICAL_COPIES * clinical, 64),
-            nn.ReLU(),
-            nn.Linear(64, classes),
-        )
+        self.pool: AttentionPool | ZooPool
+        self.classifier: nn.Module
+        fused = CLINICAL_COPIES * clinical
+        if config.kind in ZOO:
+            self.pool = zoo_pool(config, classes=classes)
+            self.classifier = nn.Linear(self.pool.length + fused, classes)
+        else:
+            self.pool = AttentionPool(config)
+            self.classifier = nn.Sequential(
+                nn.Linear(config.width + fused, 64), nn.ReLU(), nn.Linear(64, classes)
+            )
 
     def forward(
         self, instances: Tensor, lengths: list[int], clinical: Tensor | None = None
@@ -125,12 +136,25 @@ class DLCNB(nn.Module):
         """
         f = instances if self.encoder is None else self.encoder(instances)  # [S, D]
         h = self.project(f.to(self.dtype))  # [S, width]
-        padded = pad_sequence(list(h.split(lengths)), batch_first=True)  # [B, N, width]
-        steps = torch.arange(padded.shape[1], device=h.device)
-        mask = steps[None, :] < torch.tensor(lengths, device=h.device)[:, None]  # [B, N]
-        z, attention = self.pool(padded, mask)
+        pooled = self._pooled(list(h.split(lengths)))
+        z = pooled.z
         if self.clinical:
             if clinical is None:
                 raise ValueError("DL-CNB+C needs the clinical vectors of its bags")
             z = torch.cat([z, clinical.to(z.dtype).repeat(1, CLINICAL_COPIES)], dim=1)
-        return BagOutput(logits=self.classifier(z).float(), attention=attention)
+        logits = self.classifier(z).float()  # [B, K]
+        if pooled.top is not None and not self.training:
+            logits = (logits + pooled.top) / 2  # in training each stream has a loss of its own
+        return BagOutput(logits=logits, attention=pooled.attention, auxiliary=pooled.auxiliary)
+
+    def _pooled(self, bags: list[Tensor]) -> Pooled:
+        """Bag vectors and attention of bags [n_b, width]."""
+        if isinstance(self.pool, ZooPool):
+            pooled: Pooled = self.pool(bags)
+            return pooled
+        padded = pad_sequence(bags, batch_first=True)  # [B, N, width]
+        steps = torch.arange(padded.shape[1], device=padded.device)
+        lengths = torch.tensor([len(bag) for bag in bags], device=padded.device)
+        mask = steps[None, :] < lengths[:, None]  # [B, N]
+        z, attention = self.pool(padded, mask)
+        return Pooled(z=z, attention=attention)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from axilla.core.config import Bags, Training
-    from axilla.mil.model import DLCNB
+    from axilla.mil.model import DLCNB, BagOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def _train_epoch(
         clinical = None if batch.clinical is None else fabric.to_device(batch.clinical)
         output = model(fabric.to_device(batch.instances), batch.lengths, clinical)
         labels, weights = fabric.to_device(batch.labels), fabric.to_device(batch.weights)
-        loss = _weighted_loss(output.logits, labels, weights)
+        loss = _weighted_loss(output, labels, weights)
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
@@ -230,8 +230,10 @@ def _train_epoch(
     return total / count
 
 
-def _weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    losses = F.cross_entropy(logits.float(), labels, reduction="none")  # [B]
+def _weighted_loss(output: BagOutput, labels: Tensor, weights: Tensor) -> Tensor:
+    losses = F.cross_entropy(output.logits.float(), labels, reduction="none")  # [B]
+    if output.auxiliary is not None:
+        losses = losses + output.auxiliary.gather(1, labels[:, None])[:, 0]
     return (losses * weights).mean()
 
 

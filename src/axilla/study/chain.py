@@ -267,7 +267,7 @@ def _evaluate(
     thresholds = locked_thresholds(fitting)
     fold_names = {p.fold: p.held_out for p in fitting.partitions if p.held_out is not None}
     key = store.digest(
-        "evaluate", store.file_identity(layout.predictions, content=True), thresholds,
+        "evaluate", "compared", store.file_identity(layout.predictions, content=True), thresholds,
         config.model_dump(mode="json", include={"endpoint", "threshold", "clinical"}),
         store.file_identity(config.cohort, content=True), [dict(p.cohort_of) for p in
         fitting.partitions], *([sorted(fold_names.items())] if fold_names else []),

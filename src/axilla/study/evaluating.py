@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from axilla.analysis.cohort_table import cohort_table, t_stage
+from axilla.analysis.comparison_table import comparison_table
 from axilla.analysis.fold_table import fold_table
 from axilla.analysis.markup import to_csv, to_html, to_latex
 from axilla.analysis.metrics import evaluate
@@ -94,6 +95,7 @@ def evaluate_predictions(
             layout.tables / "folds", folds.frame, notes=folds.notes,
             caption=f"Performance in each fold ({endpoint})",
         )  # fmt: skip
+    files += _comparison(metrics, titles, folder=layout.tables, endpoint=endpoint)
     for cohort in pd.unique(predictions["cohort"]):
         part = predictions[predictions["cohort"] == cohort]
         title = titles.get(str(cohort), str(cohort))
@@ -106,6 +108,20 @@ def evaluate_predictions(
                 part, str(cohort), metrics, folder=layout.figures, title=title
             )
     return metrics, files
+
+
+def _comparison(
+    metrics: Mapping[str, Any], titles: Mapping[str, str], *, folder: Path, endpoint: str
+) -> list[Path]:
+    """All methods in one table; an earlier one goes where a single method is left."""
+    stem = folder / "comparison"
+    compared = comparison_table(metrics, cohort_titles=titles)
+    if compared is None:
+        for suffix in (".csv", ".tex", ".html"):
+            stem.with_suffix(suffix).unlink(missing_ok=True)
+        return []
+    caption = f"Methods compared by paired DeLong ({endpoint})"
+    return write_table(stem, compared.frame, notes=compared.notes, caption=caption)
 
 
 def describe_cohort(

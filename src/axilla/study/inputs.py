@@ -90,6 +90,7 @@ def check_inputs(
         for note in unused:
             reporter.say(f"note      {note}")
         notes.extend(unused)
+    shared.extend(_check_zoo(config))
     problems = (*everybody.problems, *shared)
     everybody = everybody.without(shared)
     if not any(problem.fatal for problem in problems):
@@ -207,6 +208,20 @@ def _check_encoder(config: StudyConfig) -> list[Problem]:
 
     try:
         check_encoder(config.encoder)
+    except AxillaError as error:
+        return [error.problem]
+    return []
+
+
+def _check_zoo(config: StudyConfig) -> list[Problem]:
+    """Whether the library is there that the study's aggregators need."""
+    if not config.zoo_methods:
+        return []
+    from axilla.mil.zoo import check_zoo
+
+    many = len(config.zoo_methods) > 1
+    try:
+        check_zoo(f"{'each of ' if many else ''}{', '.join(config.zoo_methods)}")
     except AxillaError as error:
         return [error.problem]
     return []

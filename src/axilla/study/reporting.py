@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from axilla import __version__
+from axilla.analysis.comparison_table import comparison_table
 from axilla.analysis.fold_table import ALL, fold_table
 from axilla.analysis.performance_table import multiclass_table, performance_table
 from axilla.core.cohort import is_generated
@@ -181,6 +182,7 @@ def _mix(patients: tuple[Patient, ...], fitting: Fitting) -> str:
 def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     found = []
     titled = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
+    compared = comparison_table(metrics, cohort_titles=titled)
     printed = performance_table if len(fitting.cohort.classes) == 2 else multiclass_table
     marks = printed(metrics, cohort_titles=titled).notes
     titles = {
@@ -189,9 +191,14 @@ def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tup
     }
     if "folds" in metrics:
         titles["folds"] = "Performance in each fold"
+    if compared is not None:
+        titles["comparison"] = "Methods compared by paired DeLong"
     for stem, title in titles.items():
         frame = pd.read_csv(layout.tables / f"{stem}.csv", dtype=str, keep_default_na=False)
-        notes = _TABLE_NOTES[stem] if len(fitting.partitions) == 1 else _FOLD_NOTES[stem]
+        if stem == "comparison" and compared is not None:
+            notes = compared.notes
+        else:
+            notes = _TABLE_NOTES[stem] if len(fitting.partitions) == 1 else _FOLD_NOTES[stem]
         if stem == "folds":
             frame, notes = _shown_folds(frame, notes, metrics)
         found.append(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from axilla.analysis.performance_table import told_comparisons
 from axilla.core.cohort import is_generated
 from axilla.core.config import StudyConfig
-from axilla.core.methods import method_title
+from axilla.core.methods import aggregator_title, method_spec, method_title
 from axilla.core.types import Cohort
 from axilla.report.contents import Highlight
 from axilla.study.fitting import Fitting
@@ -48,7 +49,7 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
             f"{entry['n']} {whom}; {entry['positives']} of them {cohort.classes[1]}."
             + _of_hundred(entry, cohort)
         )
-    for comparison in metrics["comparisons"]:
+    for comparison in told_comparisons(metrics):
         if comparison["cohort"] == "test" and comparison.get("p") is not None:
             a, b = (method_title(comparison[side]) for side in "ab")
             p = comparison["p"]
@@ -113,7 +114,7 @@ def method_sentences(config: StudyConfig, imported: Imported | None = None) -> t
             f"{' and '.join(imported.sources)}, made by "
             f"{imported.encoder or 'an encoder that the files do not name'}. Bags of "
             f"{config.bags.size} patches were drawn without replacement; instances are pooled by "
-            f"{config.aggregator.kind}; a patient's score is the mean over the patient's bags."
+            f"{_pooling(config)}; a patient's score is the mean over the patient's bags."
         )
     elif config.uses_slides:
         found += _image_sentences(config)
@@ -138,6 +139,16 @@ def method_sentences(config: StudyConfig, imported: Imported | None = None) -> t
     return tuple(found)
 
 
+def _pooling(config: StudyConfig) -> str:
+    """The aggregators of the study's methods, and which is the study's own where there are more."""
+    named = [config.aggregator_of(name).kind for name in config.methods if method_spec(name).images]
+    kinds = [aggregator_title(kind) for kind in dict.fromkeys(named)]
+    if len(kinds) == 1:
+        return kinds[0]
+    own = aggregator_title(config.aggregator.kind)
+    return f"{own}, or as the name of a method says ({', '.join(k for k in kinds if k != own)})"
+
+
 def _image_sentences(config: StudyConfig) -> list[str]:
     """From the slides to a patient's score."""
     way = "trained end to end" if config.encoder.trainable else "frozen"
@@ -156,7 +167,7 @@ def _image_sentences(config: StudyConfig) -> list[str]:
     )
     model = (
         f"The encoder is {config.encoder.name} ({way}, first weights {start}); instances are "
-        f"pooled by {config.aggregator.kind}; a patient's score is the mean over the patient's "
+        f"pooled by {_pooling(config)}; a patient's score is the mean over the patient's "
         "bags, computed in evaluation mode."
     )
     found = [f"{patches} {bags} {model}"]
