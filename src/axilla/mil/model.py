@@ -82,6 +82,9 @@ class DLCNB(nn.Module):
     `encoder` f is None where features come ready (frozen).
     """
 
+    batch_norm: str = "running"
+    """batch: in prediction too a patch's feature depends on the others of its bag."""
+
     def __init__(
         self,
         *,
