@@ -91,6 +91,9 @@ class DLCNB(nn.Module):
     models of the zoo have a linear one, as they are defined.
     """
 
+    batch_norm: str = "running"
+    """batch: in prediction too a patch's feature depends on the others of its bag."""
+
     def __init__(
         self,
         *,

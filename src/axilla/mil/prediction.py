@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from axilla.mil.batches import BagDrawer, BagOfSlide, PatientInstances, batches, make_bags
+from axilla.mil.encoding import Encode, encode_rows, encodes_alone, head_of, own_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,11 +29,17 @@ def predict_patients(
     draw: BagDrawer,
     seed: int,
     device: str = "cpu",
+    encode: Encode | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Probability of each class a patient, float64 [K] (paper, section 2.2, step 4).
 
     Bags are drawn from a generator of `seed` and the patient's id alone, so that a patient's score
     does not depend on who else is predicted.
+
+    Parameters
+    ----------
+    encode
+        What computes the model's encoder, where it has one; see `score_bags`.
 
     Raises
     ------
@@ -40,9 +48,8 @@ def predict_patients(
     """
     sums: dict[str, list[NDArray[np.float64]]] = {p.patient_id: [] for p in patients}
     bags = fixed_bags(patients, slides=slides, draw=draw, seed=seed)
-    for bag, (scores, _) in zip(
-        bags, score_bags(model, bags, slides=slides, device=device), strict=True
-    ):
+    found = score_bags(model, bags, slides=slides, device=device, encode=encode)
+    for bag, (scores, _) in zip(bags, found, strict=True):
         sums[bag.patient.patient_id].append(scores)
     return {patient: np.mean(scores, axis=0) for patient, scores in sums.items()}
 
@@ -69,9 +76,40 @@ def score_bags(
     *,
     slides: Mapping[str, NDArray[np.generic]],
     device: str = "cpu",
+    encode: Encode | None = None,
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Of each bag the probabilities [K] and the attention [N], evaluation mode."""
+    """Of each bag the probabilities [K] and the attention [N], evaluation mode.
+
+    Where the model has an encoder, each patch is encoded once, however many bags it is in; the
+    features of one slide are held at a time, so the bags of a slide come one after the other.
+
+    Parameters
+    ----------
+    encode
+        What computes the encoder; None is the encoder itself in float32. Not asked where a patch's
+        feature depends on its bag.
+    """
     model.eval()
+    if model.encoder is None or not encodes_alone(model):
+        return _scored(model, bags, slides=slides, device=device)
+    encode = encode or own_encoding(model.encoder, device=device)
+    head = head_of(model)
+    results: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+    for slide_id, group in itertools.groupby(bags, key=lambda bag: bag.slide_id):
+        own = list(group)
+        rows = np.unique(np.concatenate([bag.indices for bag in own]))
+        features = encode_rows(slides[slide_id], rows, encode=encode)
+        results.extend(_scored(head, own, slides={slide_id: features}, device=device))
+    return results
+
+
+def _scored(
+    model: DLCNB,
+    bags: Sequence[BagOfSlide],
+    *,
+    slides: Mapping[str, NDArray[np.generic]],
+    device: str,
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     results: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
     with torch.inference_mode():
         for batch in batches(bags, slides=slides, size=BAGS_AT_ONCE):
@@ -95,6 +133,7 @@ def patch_attention(
     seed: int,
     draws: int = 16,
     device: str = "cpu",
+    encode: Encode | None = None,
 ) -> NDArray[np.float64]:
     """Attention of every patch of a slide, averaged over bags that cover it, times the bag's size.
 
@@ -103,6 +142,8 @@ def patch_attention(
     cover
         Draws bags in which every patch of the slide occurs at least once. Not asked where the
         patient's bags are given.
+    encode
+        What computes the model's encoder, where it has one; see `score_bags`.
 
     Returns
     -------
@@ -118,9 +159,8 @@ def patch_attention(
         for _ in range(draws if patient.bags is None else 1)
         for indices in patient.bags_of(slide_id, total, draw=cover, rng=rng)
     ]
-    for bag, (_, attention) in zip(
-        bags, score_bags(model, bags, slides=slides, device=device), strict=True
-    ):
+    found = score_bags(model, bags, slides=slides, device=device, encode=encode)
+    for bag, (_, attention) in zip(bags, found, strict=True):
         sums[bag.indices] += attention * len(bag.indices)
         counts[bag.indices] += 1
     mean = np.full(total, np.nan)

@@ -23,6 +23,7 @@ from axilla.study.instances import covering_drawer, instances_of, read_patches
 from axilla.study.layout import Layout
 from axilla.study.scoring import load_bundle
 from axilla.study.tiling import Tiles, regions_of
+from axilla.study.trained_encoders import encode_of
 from axilla.wsi.ready import region_overview
 from axilla.wsi.regions import outline_rings
 from axilla.wsi.slides import open_slide
@@ -100,6 +101,7 @@ def _explain_slide(
         slides=fitting.slides,
         cover=covering_drawer(config.bags),
         seed=config.training.seed,
+        encode=encode_of(bundle.network, config=config.encoder),
     )
     layout = Layout(config.out)
     grid = tiles.grids[slide.slide_id]

@@ -19,6 +19,7 @@ from axilla.study.fitting import Fitting
 from axilla.study.imported import refuse_other_features
 from axilla.study.instances import bag_drawer, instances_of
 from axilla.study.layout import Layout
+from axilla.study.trained_encoders import encode_of
 
 
 def predict_all(
@@ -97,6 +98,7 @@ def scores_of(
         slides=fitting.slides,
         draw=bag_drawer(fitting.config.bags),
         seed=fitting.config.training.seed,
+        encode=encode_of(bundle.network, config=fitting.config.encoder),
     )
     return {patient: tuple(map(float, row)) for patient, row in scores.items()}
 
