@@ -23,8 +23,9 @@ class Encoder(Strict):
     trainable: bool = False
     """False: features once, the head is trained (frozen). True: end to end, as the paper."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of frozen features. auto: bfloat16 where the processor multiplies it in hardware, else
-    float32; features that bfloat16 changes (cosine under 0.9999) are refused."""
+    """Of frozen features, and of a trained encoder in prediction. auto: bfloat16 where the
+    processor multiplies it in hardware, else float32; features that bfloat16 changes (cosine under
+    0.9999) are refused."""
     input_px: Annotated[int, Field(ge=16, le=1024)] | None = None
     """Side that patches are resized to; null is the encoder's own (224, 299; small_cnn: as cut)."""
     original: bool = False
