@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from axilla.mil.batches import BagDrawer, BagOfSlide, PatientInstances, batches, make_bags
+from axilla.mil.batches import (
+    BagDrawer,
+    BagOfSlide,
+    Instances,
+    PatientInstances,
+    batches,
+    make_bags,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +30,7 @@ def predict_patients(
     model: DLCNB,
     patients: Sequence[PatientInstances],
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     draw: BagDrawer,
     seed: int,
     device: str = "cpu",
@@ -50,7 +57,7 @@ def predict_patients(
 def fixed_bags(
     patients: Sequence[PatientInstances],
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     draw: BagDrawer,
     seed: int,
 ) -> list[BagOfSlide]:
@@ -67,7 +74,7 @@ def score_bags(
     model: DLCNB,
     bags: Sequence[BagOfSlide],
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     device: str = "cpu",
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Of each bag the probabilities [K] and the attention [N], evaluation mode."""
@@ -90,7 +97,7 @@ def patch_attention(
     patient: PatientInstances,
     slide_id: str,
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     cover: BagDrawer,
     seed: int,
     draws: int = 16,
