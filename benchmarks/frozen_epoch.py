@@ -3,9 +3,10 @@
 4,498 training bags of 10 patches of 25,088 numbers, as BCNB has them, lie in the files that `embed`
 writes. The features are GENERATED: random numbers, good for timing and for nothing else. The
 original took one bag a step in float32 with PyTorch's plain Adam; it is measured on some of the
-bags, told, and scaled to all. Axilla takes 32 bags a step: a larger batch, and fewer steps. Whether
-that costs anything in validation AUC after equally many epochs is measured by `--auc`, on features
-with a planted signal.
+bags, told, and scaled to all. Axilla takes 32 bags a step: a larger batch, and fewer steps. What
+that does to the validation AUC after equally many epochs is measured by `--auc`, on features with a
+planted signal: at the same learning rate, and at that rate times the root of 32, which is how
+Adam's rate goes with the batch (Malladi 2022, doi:10.48550/arXiv.2205.10287).
 
 The machine's limit is the time that the products take at the rate of large bfloat16 products, and
 the bytes at the rate of copying. Each way runs in a process of its own, in turns. Memory is
@@ -60,6 +61,9 @@ WAYS = ("original", "float32", "bfloat16")
 
 AUC_COHORTS = {"train": (140, 1_000), "val": (200, 1_000)}
 AUC_EPOCHS, AUC_SEEDS = 8, (1, 2, 3)
+RATE = 1e-4
+AUC_WAYS = ((1, RATE), (BATCH, RATE), (BATCH, RATE * BATCH**0.5))
+"""Bags a step, and the learning rate."""
 LATENT = 64
 """Dimensions in which the features with a planted signal really vary."""
 
@@ -116,16 +120,16 @@ def make_model() -> DLCNB:
     return DLCNB(encoder=None, features=WIDTH, clinical=0, classes=2, config=Aggregator())
 
 
-def settings(precision: str, *, epochs: int, size: int = BATCH) -> Training:
+def settings(precision: str, *, epochs: int, size: int = BATCH, lr: float = RATE) -> Training:
     """The same loss for every way: a bag weighs a bag."""
-    return Training(epochs=epochs, batch_size=size, precision=precision, weight_by="bag")
+    return Training(epochs=epochs, batch_size=size, precision=precision, weight_by="bag", lr=lr)
 
 
 def original(folder: Path) -> dict[str, float]:
     """One bag a step, float32, plain Adam; rows are read as axilla reads them."""
     torch.manual_seed(0)
     data, model = study_data(folder, validate=False), make_model().train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, weight_decay=1e-3)
     rng = np.random.default_rng(0)
     patients = [data.train[i] for i in rng.integers(len(data.train), size=SAMPLE + 20)]
     start = 0.0
@@ -266,16 +270,16 @@ def write_planted(folder: Path, seed: int) -> None:
         for number, count in enumerate(bags_of_patients(patients, bags, rng)):
             latent = rng.standard_normal((count * BAG, LATENT), dtype=np.float32)
             latent += 0.5 * rng.standard_normal(LATENT, dtype=np.float32)  # the patient's own
-            latent[:, 0] += 2 * (number % 2) * (rng.random(len(latent)) < 0.2)
+            latent[:, 0] += 3 * (number % 2) * (rng.random(len(latent)) < 0.2)
             noise = rng.standard_normal((len(latent), WIDTH), dtype=np.float32)
             rows = (latent @ mix + 0.5 * noise).clip(min=0).astype(np.float16)
             write_slide(folder / f"{cohort}-{number}.h5", rows)
 
 
-def auc(folder: Path, size: int, seed: int) -> dict[str, Any]:
+def auc(folder: Path, *, size: int, lr: float, seed: int) -> dict[str, Any]:
     """Validation AUC after each epoch."""
     precision = "float32" if size == 1 else "bfloat16"
-    config = settings(precision, epochs=AUC_EPOCHS, size=size)
+    config = settings(precision, epochs=AUC_EPOCHS, size=size, lr=lr)
     with denormals_flushed():
         _, history = train(
             make_model, study_data(folder, validate=True), config=config, bags=Bags(), seed=seed
@@ -285,25 +289,24 @@ def auc(folder: Path, size: int, seed: int) -> dict[str, Any]:
 
 def compare_auc() -> int:
     """One bag a step in float32 against axilla's batch in bfloat16, the same epochs and bags."""
-    found: dict[int, list[list[float]]] = {1: [], BATCH: []}
+    found: dict[tuple[int, float], list[list[float]]] = {way: [] for way in AUC_WAYS}
     for seed in AUC_SEEDS:
         with tempfile.TemporaryDirectory() as name:
             write_planted(Path(name), seed)
-            for size, curves in found.items():
+            for (size, lr), curves in found.items():
                 run = in_child(
-                    __file__, cores=core_counts()[-1], way="auc", folder=name, size=size, seed=seed
-                )
+                    __file__, cores=core_counts()[-1], way="auc", folder=name, size=size,
+                    lr=str(lr), seed=seed,
+                )  # fmt: skip
                 curves.append(run["auc"])
-                print(
-                    f"  seed {seed}, {size} a step: " + " ".join(f"{a:.3f}" for a in run["auc"]),
-                    flush=True,
-                )
+                shown = " ".join(f"{value:.3f}" for value in run["auc"])
+                print(f"  seed {seed}, {size} a step, rate {lr:.1e}: {shown}", flush=True)
     text = []
-    for size, curves in found.items():
+    for (size, lr), curves in found.items():
         last = [curve[-1] for curve in curves]
         best = [max(curve) for curve in curves]
         text.append(
-            f"{size} bag{'s' * (size > 1)} a step {statistics.mean(last):.3f} "
+            f"{size} bag{'s' * (size > 1)} a step at rate {lr:.1e} {statistics.mean(last):.3f} "
             f"({min(last):.3f} to {max(last):.3f}), best epoch {statistics.mean(best):.3f}"
         )
     print(
@@ -318,11 +321,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the folder is removed
     if "--auc" in sys.argv:
         return compare_auc()
-    options = child_options(way=str, folder=str, size=int, seed=int)
+    options = child_options(way=str, folder=str, size=int, lr=float, seed=int)
     if options is not None:
         torch.set_num_threads(options.cores)
         if options.way == "auc":
-            return answer(auc(Path(options.folder), options.size, options.seed))
+            folder = Path(options.folder)
+            return answer(auc(folder, size=options.size, lr=options.lr, seed=options.seed))
         return measure(options.way, Path(options.folder))
     needed = 2.5 * WIDTH * BAG * sum(bags for _, bags in COHORTS.values())
     if shutil.disk_usage(tempfile.gettempdir()).free < needed:
