@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from axilla.core.errors import FeaturesError
+from axilla.core.store import FeatureRows, plain_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +85,22 @@ def read_slide_features(
     except _LayoutError as wrong:
         raise FeaturesError(wrong.cause, wrong.remedy, patient=patient_id, file=path) from wrong
     return checked
+
+
+def open_slide_rows(path: Path) -> FeatureRows | None:
+    """Rows of an h5 file that `read_slide_features` found in order; None where they are not plain.
+
+    Plain is what lies in the file in one piece, neither chunked nor compressed.
+    """
+    if path.suffix == ".pt":
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            name = "feats" if "feats" in file else "features"
+            inside = isinstance(file.get(name, getlink=True), h5py.HardLink)
+            return plain_rows(path, file[name], file=file) if inside else None
+    except _UNREADABLE:
+        return None  # whoever reads the whole says what is wrong
 
 
 def slide_features(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,6 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from axilla.core.errors import CohortError
+from axilla.mil.ahead import read_ahead
+
+_SERIAL = 32_768
+"""Fewer numbers than this torch converts on the calling thread, and they stay in its cache."""
+
+
+class Instances(Protocol):
+    """Instances of one slide, [n, D] features or [n, h, w, 3] patches: an array, or in a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: NDArray[np.int64], /) -> NDArray[Any]: ...
+
 
 BagDrawer = Callable[[int, np.random.Generator], Sequence[NDArray[np.int64]]]
 """From a slide's number of patches and a generator to the indices of each bag."""
@@ -60,7 +74,7 @@ class Batch:
 def make_bags(
     patients: Sequence[PatientInstances],
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     draw: BagDrawer,
     rng: np.random.Generator,
     per_patient: int | None = None,
@@ -89,7 +103,7 @@ def make_bags(
 def draw_bags_of(
     patients: Sequence[PatientInstances],
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     draw: BagDrawer,
     rng: np.random.Generator,
 ) -> list[list[BagOfSlide]]:
@@ -133,23 +147,68 @@ def choose_bags(
 
 
 def batches(
-    bags: Sequence[BagOfSlide], *, slides: Mapping[str, NDArray[np.generic]], size: int
+    bags: Sequence[BagOfSlide],
+    *,
+    slides: Mapping[str, Instances],
+    size: int,
+    dtype: torch.dtype | None = None,
 ) -> Iterator[Batch]:
-    """Bags in batches of `size`, as tensors on the CPU."""
+    """Bags in batches of `size`, as tensors on the CPU; the next are read while one is used.
+
+    Parameters
+    ----------
+    dtype
+        What features are converted to as they are read; None leaves them as they are.
+    """
+    found = _batches(bags, slides=slides, size=size, dtype=dtype)
+    # A plain dict is in memory: nothing to wait for.
+    return found if isinstance(slides, dict) and dtype is None else read_ahead(found)
+
+
+def _batches(
+    bags: Sequence[BagOfSlide],
+    *,
+    slides: Mapping[str, Instances],
+    size: int,
+    dtype: torch.dtype | None,
+) -> Iterator[Batch]:
     for start in range(0, len(bags), size):
         group = bags[start : start + size]
-        parts = [slides[bag.slide_id][bag.indices] for bag in group]
-        stacked = torch.from_numpy(np.concatenate(parts))
+        lengths = [len(bag.indices) for bag in group]
+        parts = (slides[bag.slide_id][bag.indices] for bag in group)
+        if dtype is None:
+            stacked = torch.from_numpy(np.concatenate(list(parts)))
+        else:
+            stacked = _converted(parts, rows=sum(lengths), dtype=dtype)
         if stacked.ndim == 4:
             stacked = stacked.permute(0, 3, 1, 2)  # [S, h, w, 3] -> [S, 3, h, w]
         clinical = [bag.patient.clinical for bag in group if bag.patient.clinical is not None]
         yield Batch(
             instances=stacked,
-            lengths=[len(part) for part in parts],
+            lengths=lengths,
             clinical=torch.from_numpy(np.stack(clinical)).float() if clinical else None,
             labels=torch.tensor([bag.patient.label for bag in group]),
             weights=torch.tensor([bag.weight for bag in group], dtype=torch.float32),
         )
+
+
+def _converted(parts: Iterator[NDArray[Any]], *, rows: int, dtype: torch.dtype) -> Tensor:
+    """Features of all bags, [S, D] of `dtype`.
+
+    float16 goes to bfloat16 through float32, a few rows at a time: torch converts either step by
+    vector instructions, and the direct way number by number.
+    """
+    stacked, filled = torch.empty(0), 0
+    for part in parts:
+        found = torch.from_numpy(part)
+        if not filled:
+            stacked = torch.empty(rows, part.shape[1], dtype=dtype)
+        step = max(1, (_SERIAL - 1) // part.shape[1])
+        for start in range(0, len(part), step):
+            some = found[start : start + step]
+            stacked[filled : filled + len(some)] = some.float()
+            filled += len(some)
+    return stacked
 
 
 _RGB_FROM_HED = torch.tensor(

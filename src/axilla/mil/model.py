@@ -138,7 +138,9 @@ class DLCNB(nn.Module):
             [B, C], needed by DL-CNB+C.
         """
         f = instances if self.encoder is None else self.encoder(instances)  # [S, D]
-        h = self.project(f.to(self.dtype))  # [S, width]
+        # Autocast multiplies bfloat16 features as they come; through float32 it only takes longer.
+        as_is = f.dtype == torch.bfloat16 and torch.is_autocast_enabled(f.device.type)
+        h = self.project(f if as_is else f.to(self.dtype))  # [S, width]
         pooled = self._pooled(list(h.split(lengths)))
         z = pooled.z
         if self.clinical:

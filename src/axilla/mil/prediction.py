@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from axilla.mil.batches import BagDrawer, BagOfSlide, PatientInstances, batches, make_bags
+from axilla.mil.batches import (
+    BagDrawer,
+    BagOfSlide,
+    Instances,
+    PatientInstances,
+    batches,
+    make_bags,
+)
 from axilla.mil.encoding import Encode, encode_rows, encodes_alone, head_of, own_encoding
 
 if TYPE_CHECKING:
@@ -25,7 +32,7 @@ def predict_patients(
     model: DLCNB,
     patients: Sequence[PatientInstances],
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     draw: BagDrawer,
     seed: int,
     device: str = "cpu",
@@ -57,7 +64,7 @@ def predict_patients(
 def fixed_bags(
     patients: Sequence[PatientInstances],
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     draw: BagDrawer,
     seed: int,
 ) -> list[BagOfSlide]:
@@ -74,7 +81,7 @@ def score_bags(
     model: DLCNB,
     bags: Sequence[BagOfSlide],
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     device: str = "cpu",
     encode: Encode | None = None,
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
@@ -107,7 +114,7 @@ def _scored(
     model: DLCNB,
     bags: Sequence[BagOfSlide],
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     device: str,
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     results: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
@@ -128,7 +135,7 @@ def patch_attention(
     patient: PatientInstances,
     slide_id: str,
     *,
-    slides: Mapping[str, NDArray[np.generic]],
+    slides: Mapping[str, Instances],
     cover: BagDrawer,
     seed: int,
     draws: int = 16,

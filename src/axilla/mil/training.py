@@ -21,6 +21,7 @@ from axilla.mil.batches import (
     BagDrawer,
     BagOfSlide,
     Batch,
+    Instances,
     PatientInstances,
     augment,
     batches,
@@ -31,8 +32,6 @@ from axilla.mil.prediction import predict_patients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from axilla.core.config import Bags, Training
     from axilla.mil.model import DLCNB, BagOutput
@@ -64,7 +63,7 @@ class TrainingData:
 
     train: Sequence[PatientInstances]
     val: Sequence[PatientInstances]
-    slides: Mapping[str, NDArray[np.generic]]
+    slides: Mapping[str, Instances]
     draw: BagDrawer
     classes: int
 
@@ -169,6 +168,7 @@ class _Feed:
         self.generator = torch.Generator().manual_seed(seed)
         self.augments = config.augment and learns
         self.drawn: list[list[BagOfSlide]] | None = None
+        self.dtype = torch.bfloat16 if config.precision == "bfloat16" and not learns else None
 
     def epoch(self) -> Iterator[Batch]:
         """Batches of the next epoch; drawn anew where the study says so."""
@@ -182,7 +182,8 @@ class _Feed:
             weight_by=self.config.weight_by,
         )
         order = self.rng.permutation(len(bags))
-        for batch in batches([bags[i] for i in order], slides=data.slides, size=self.size):
+        ordered = [bags[i] for i in order]
+        for batch in batches(ordered, slides=data.slides, size=self.size, dtype=self.dtype):
             if self.augments:
                 instances = augment(batch.instances, generator=self.generator)
                 yield replace(batch, instances=instances)

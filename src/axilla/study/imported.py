@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, FeaturesError, Problem, StoreError
 from axilla.core.progress import Reporter
 from axilla.core.types import Cohort, Slide
-from axilla.features.imported import SlideFeatures, read_slide_features
+from axilla.features.imported import SlideFeatures, open_slide_rows, read_slide_features
 from axilla.mil.bundle import Bundle
 from axilla.study.layout import Layout
 
@@ -140,6 +142,17 @@ def read_features_of(slide: Slide, *, config: StudyConfig) -> SlideFeatures:
     return read_slide_features(
         slide.features, patient_id=slide.patient_id, source=config.imported.format
     )
+
+
+def open_features_of(slide: Slide, *, config: StudyConfig) -> store.FeatureRows | NDArray[Any]:
+    """One slide's features: rows in their file where it holds them plainly, else all of them.
+
+    The values were checked when the study began.
+    """
+    if slide.features is None or config.imported is None:
+        raise ValueError("the slide has no features made elsewhere")
+    rows = open_slide_rows(slide.features)
+    return read_features_of(slide, config=config).features if rows is None else rows
 
 
 def refuse_other_features(bundle: Bundle, imported: Imported) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axilla.core import store
 from axilla.core.config import Bags, StudyConfig
+from axilla.core.memory import available_memory
 from axilla.core.types import Cohort, Patient, Slide
-from axilla.mil.batches import BagDrawer, PatientInstances
+from axilla.mil.batches import BagDrawer, Instances, PatientInstances
 from axilla.mil.clinical import Preprocessor
 from axilla.mil.original import OriginalPreprocessor
-from axilla.study.imported import read_features_of
+from axilla.study.imported import open_features_of
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains
@@ -22,23 +24,53 @@ from axilla.wsi.bags import cover_bags, draw_bags
 from axilla.wsi.patches import PatchReader
 
 
-class SlideArrays(Mapping[str, NDArray[np.generic]]):
-    """Instances by slide id, each slide read once and when first asked for.
+class SlideArrays(Mapping[str, Instances]):
+    """Instances by slide id, read when first asked for.
+
+    Rows of a file are not held at all. Arrays are, as far as memory allows; of those beyond it
+    only the last one is held, and the others are read again when they are asked for. The ones that
+    came first stay: to drop the oldest instead would drop each just before its next turn. What is
+    held changes no number that is computed.
 
     Training asks for training and validation slides only: the test cohort's are not read before
     training has ended.
+
+    Parameters
+    ----------
+    hold_bytes
+        Of arrays; None is half of the memory that is left when the first is read.
     """
 
-    def __init__(self, slide_ids: list[str], load: Callable[[str], NDArray[np.generic]]) -> None:
+    def __init__(
+        self,
+        slide_ids: list[str],
+        load: Callable[[str], NDArray[Any] | store.FeatureRows],
+        *,
+        hold_bytes: int | None = None,
+    ) -> None:
         self._ids = slide_ids
         self._load = load
-        self._held: dict[str, NDArray[np.generic]] = {}
+        self._left = hold_bytes
+        self._held: dict[str, NDArray[Any] | store.FeatureRows] = {}
+        self._last: tuple[str, NDArray[Any]] | None = None
 
-    def __getitem__(self, slide_id: str) -> NDArray[np.generic]:
+    def __getitem__(self, slide_id: str) -> NDArray[Any] | store.FeatureRows:
         """Features [n, D] or patches [n, h, w, 3]."""
-        if slide_id not in self._held:
-            self._held[slide_id] = self._load(slide_id)
-        return self._held[slide_id]
+        if slide_id in self._held:
+            return self._held[slide_id]
+        if self._last is not None and self._last[0] == slide_id:
+            return self._last[1]
+        self._last = None  # before another is read: never two beyond what is held
+        found = self._load(slide_id)
+        if self._left is None:
+            self._left = available_memory() // 2
+        size = found.nbytes if isinstance(found, np.ndarray) else 0
+        if isinstance(found, np.ndarray) and size > self._left:
+            self._last = (slide_id, found)
+        else:
+            self._left -= size
+            self._held[slide_id] = found
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._ids)
@@ -55,12 +87,12 @@ def slide_arrays(tiles: Tiles, *, config: StudyConfig, stains: Stains | None = N
     slides = {slide.slide_id: slide for slide in slides_of(tiles.cohort.patients)}
     layout = Layout(config.out)
 
-    def patches(slide_id: str) -> NDArray[np.generic]:
+    def patches(slide_id: str) -> NDArray[Any]:
         pixels = read_patches(slides[slide_id], tiles, config=config)
         return pixels if stains is None else stains.apply(slide_id, pixels)
 
-    def features(slide_id: str) -> NDArray[np.generic]:
-        return store.read_features(layout.features(config.encoder.name, slide_id)).features
+    def features(slide_id: str) -> NDArray[Any] | store.FeatureRows:
+        return store.open_features(layout.features(config.encoder.name, slide_id))
 
     return SlideArrays(list(slides), patches if config.encoder.trainable else features)
 
@@ -69,8 +101,8 @@ def imported_arrays(cohort: Cohort, *, config: StudyConfig) -> SlideArrays:
     """Features that were made elsewhere."""
     slides = {slide.slide_id: slide for slide in slides_of(cohort.patients)}
 
-    def features(slide_id: str) -> NDArray[np.generic]:
-        return read_features_of(slides[slide_id], config=config).features
+    def features(slide_id: str) -> NDArray[Any] | store.FeatureRows:
+        return open_features_of(slides[slide_id], config=config)
 
     return SlideArrays(list(slides), features)
 

@@ -12,6 +12,7 @@ from axilla.core.store.atomic import (
     write_bytes,
     write_text,
 )
+from axilla.core.store.feature_rows import FeatureRows, open_features, plain_rows
 from axilla.core.store.features import Features, read_features, read_features_key, write_features
 from axilla.core.store.grids import read_grid, read_grid_key, write_grid
 from axilla.core.store.lock import locked
@@ -27,12 +28,15 @@ from axilla.core.store.steps import forget_step, step_files, step_is_done, write
 
 __all__ = [
     "SCHEMA_VERSION",
+    "FeatureRows",
     "Features",
     "StoredModel",
     "digest",
     "file_identity",
     "forget_step",
     "locked",
+    "open_features",
+    "plain_rows",
     "read_features",
     "read_features_key",
     "read_grid",

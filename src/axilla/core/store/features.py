@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
+UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
 """What h5py raises for a file that is not whole."""
 
 
@@ -115,8 +115,14 @@ def read_features_key(path: Path) -> str | None:
             if int(file.attrs.get("schema_version", 0)) != SCHEMA_VERSION:
                 return None
             return str(file.attrs["config_hash"])
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
+
+
+def check_schema(file: h5py.File) -> None:
+    """Refuse, with a ValueError, a file of another version."""
+    if int(file.attrs["schema_version"]) != SCHEMA_VERSION:
+        raise ValueError("another schema")
 
 
 def read_features(path: Path) -> Features:
@@ -129,8 +135,7 @@ def read_features(path: Path) -> Features:
     """
     try:
         with h5py.File(path, "r") as file:
-            if int(file.attrs["schema_version"]) != SCHEMA_VERSION:
-                raise ValueError("another schema")
+            check_schema(file)
             mpp = float(file.attrs["mpp"])
             value = Features(
                 features=file["features"][()],
@@ -143,7 +148,7 @@ def read_features(path: Path) -> Features:
             )
         if value.features.ndim != 2 or value.coords.shape != (len(value.features), 2):
             raise ValueError("features and coordinates do not match")
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise StoreError(
             "the features are missing, damaged or of another version.",
             "Delete the file and run `axilla embed study.yaml`.",
