@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from axilla import __version__
+from axilla.cli_models import add_model_commands
 from axilla.console import ConsoleReporter, print_problems, say
 
 if TYPE_CHECKING:
@@ -284,6 +285,9 @@ def schema() -> None:
     from axilla.core.config import StudyConfig
 
     sys.stdout.write(json.dumps(StudyConfig.model_json_schema(), indent=2) + "\n")
+
+
+add_model_commands(app)
 
 
 def _version(wanted: bool) -> None:

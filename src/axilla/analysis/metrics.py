@@ -59,7 +59,8 @@ def evaluate(
         precision; a figure that cannot be computed is None, with a `reason` beside it.
         `comparisons` holds paired DeLong tests on the patients that both methods scored. With
         cross-validation there is also `folds` (see `summarise_folds`), and the cohorts' entries
-        pool each patient's scores, as their `note` says.
+        pool each patient's scores, as their `note` says. An ensemble's entries have `spread`: mean
+        and largest SD over its members, over the patients.
 
     Raises
     ------
@@ -89,6 +90,7 @@ def evaluate(
                 entry = binary_entry(part.labels, part.positive, threshold=threshold)
             else:
                 entry = multiclass_entry(part.labels, part.scores, classes=table.classes)
+            entry |= _spread(part)
             if table.folded:
                 mean = binary and locked is None and is_chosen_on_validation(threshold_rule)
                 entry["note"] = f"{_POOLED}; {_MEAN_THRESHOLD}" if mean else _POOLED
@@ -100,6 +102,14 @@ def evaluate(
         "comparisons": list(_comparisons(table)),
     }
     return result | ({"folds": folds} if table.folded else {})
+
+
+def _spread(part: Scores) -> dict[str, Any]:
+    """How far an ensemble's members are apart; nothing where one model scored."""
+    if part.spread is None or np.isnan(part.spread).all():
+        return {}
+    known = part.spread[~np.isnan(part.spread)]
+    return {"spread": {"n": len(known), "mean": float(known.mean()), "max": float(known.max())}}
 
 
 def _threshold(

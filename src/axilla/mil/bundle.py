@@ -60,8 +60,7 @@ CLINICAL_KINDS: Mapping[str, ClinicalKind] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
-    """One trained model: a network, with its preprocessor where it reads clinical data, or a
-    clinical model."""
+    """One trained model: a clinical model, or a network, with the preprocessor of what it fuses."""
 
     network: DLCNB | None = None
     preprocessor: Preprocessor | None = None

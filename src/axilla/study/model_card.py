@@ -1,4 +1,7 @@
-"""A model card in Markdown, made from the bundle alone (Mitchell 2019, doi:10.1145/3287560.3287596)."""
+"""A model card in Markdown, made from the bundle alone.
+
+Source: Mitchell 2019, doi:10.1145/3287560.3287596.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +98,7 @@ def _what(record: ModelRecord) -> Iterator[str]:
             f"; an ensemble of {count} models{over}: the score is the mean of their probabilities, "
             "its spread their standard deviation"
         )
-    yield f"- Method: `{record.method}` ({plain(method_title(record.method))}), {kind}."
+    yield f"- Method: {plain(record.method)} ({plain(method_title(record.method))}), {kind}."
     yield f"- Endpoint: {_endpoint(record)}"
     yield "- Classes, in the order of the probabilities: " + ", ".join(map(plain, record.classes))
     if record.study:
@@ -140,7 +143,8 @@ def _cohort(record: ModelRecord) -> Iterator[str]:
     val = record.patients.get("val")
     if val:
         shown = ", ".join(f"{count:,} {plain(name)}" for name, count in val.items())
-        yield f"- Validation patients, who chose epoch and threshold: {sum(val.values()):,} ({shown})"
+        total = sum(val.values())
+        yield f"- Validation patients, who chose epoch and threshold: {total:,} ({shown})"
     yield f"- Groups under {SMALLEST_GROUP} patients are not told."
 
 
@@ -168,16 +172,16 @@ def _missing(count: int | None) -> str:
 def _input(record: ModelRecord) -> Iterator[str]:
     encoder = record.encoder
     if encoder is not None and encoder.imported:
-        yield (
-            f"- Features of length {record.architecture.features} made elsewhere, by "
-            f"{'an encoder that their files do not name' if encoder.name is None else plain(encoder.name)}."
-        )
+        maker = encoder.name or "an encoder that their files do not name"
+        length = record.architecture.features
+        yield f"- Features of length {length} made elsewhere, by {plain(maker)}."
     elif encoder is not None:
         way = "trained end to end, part of this bundle" if encoder.trainable else "frozen"
-        yield f"- Encoder: `{encoder.name}`, {way}; first weights: {plain(encoder.weights)}"
-        yield f"- Licence of the weights, as far as known: {plain(encoder.licence or 'none needed')}"
+        yield f"- Encoder: {plain(encoder.name)}, {way}; first weights: {plain(encoder.weights)}"
+        licence = encoder.licence or "none needed, they were drawn at random"
+        yield f"- Licence of these weights, as far as known: {plain(licence)}"
         if encoder.weights_digest is not None:
-            yield f"- Digest of the weights: `{plain(encoder.weights_digest)}`"
+            yield f"- Digest of the weights: {plain(encoder.weights_digest)}"
         if encoder.weights_sha256 is not None:
             yield "- The weights came from a file; its own terms hold."
     for title, settings in (
@@ -275,7 +279,7 @@ def _limits(record: ModelRecord) -> Iterator[str]:
     yield "- Scanner, stain and case mix of another site shift the probabilities and the threshold."
     summary = record.training_cohort
     if summary is not None and summary.patients < 200:
-        yield f"- Trained on {summary.patients} patients: few for a network of this size."
+        yield f"- Trained on {summary.patients} patients: few."
     if len(record.members) > 1:
         yield (
             "- The spread tells how far the members disagree; a small one does not make a score "
@@ -289,4 +293,4 @@ def _digests(record: ModelRecord) -> Iterator[str]:
     yield f"- SHA-256 of model.safetensors: `{record.weights_sha256}`"
     if record.history_sha256 is not None:
         yield f"- SHA-256 of history.csv: `{record.history_sha256}`"
-    yield f"- Key of the training: `{plain(record.key)}`"
+    yield f"- Key of the training: {plain(record.key)}"

@@ -38,7 +38,7 @@ def model_record(
         Digest of the weights that an encoder began with, where it was trained end to end.
     """
     config, spec = fitting.config, method_spec(method)
-    cohorts = {name: fitting.patients(partition, name) for name in ("train", "val")}  # type: ignore[arg-type]
+    cohorts = {name: fitting.patients(partition, name) for name in ("train", "val")}
     settings = config.model_dump(mode="json")
     record: dict[str, Any] = {
         "study": config.name,

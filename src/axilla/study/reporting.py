@@ -23,6 +23,7 @@ from axilla.report.html import render_report
 from axilla.study.explaining import explained_method
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout, write_if_new
+from axilla.study.spread import spread_text
 from axilla.study.summary import (
     highlights,
     method_sentences,
@@ -288,6 +289,7 @@ def _cases(
             if threshold is not None:
                 called = fitting.cohort.classes[int(row.score >= threshold)]
                 side = f", called {called} at the threshold {threshold:.3f}"
+            side = spread_text(row) + side
             found.append(
                 CaseView(
                     patient_id=patient.patient_id,

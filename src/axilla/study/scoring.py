@@ -161,9 +161,14 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 _NO_SETTINGS = ("weights_sha256", "weights_digest", "licence")
+"""What a record tells of an encoder beside the settings of the study."""
+
+
+def encoder_settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The study's settings of an encoder, from a model's record."""
+    return {n: v for n, v in record.items() if n not in _NO_SETTINGS}
 
 
 def _encoder_from_record(record: Mapping[str, Any]) -> nn.Module:
     # The bundle holds the trained weights: those the training started from are not needed.
-    settings = {n: v for n, v in record.items() if n not in _NO_SETTINGS}
-    return build_encoder(Encoder.model_validate({**settings, "weights": "none"}))
+    return build_encoder(Encoder.model_validate({**encoder_settings(record), "weights": "none"}))

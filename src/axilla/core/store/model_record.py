@@ -145,8 +145,8 @@ class CohortSummary(Strict):
     classes: dict[str, Count]
     """Patients of each class."""
     slides: Count | None = None
-    numbers: dict[str, NumberSummary] = {}
-    categories: dict[str, CategorySummary] = {}
+    numbers: dict[str, NumberSummary] = Field(default_factory=dict)
+    categories: dict[str, CategorySummary] = Field(default_factory=dict)
 
 
 class PartitionRecord(Strict):
@@ -191,7 +191,7 @@ class ModelRecord(Strict):
     clinical: Settings | None = None
     """The fitted preprocessor of clinical data; null where the model reads none."""
     partition: PartitionRecord | None = None
-    patients: dict[Literal["train", "val"], dict[str, Count]] = {}
+    patients: dict[Literal["train", "val"], dict[str, Count]] = Field(default_factory=dict)
     """Patients of each class that trained and that validated."""
     training_cohort: CohortSummary | None = None
     best_epoch: Count | None = None
