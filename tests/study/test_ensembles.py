@@ -161,25 +161,25 @@ def test_folds_give_an_ensemble_for_patients_of_elsewhere(
     frozen: Study, again: Again, work: Counter[str]
 ) -> None:
     config = again(
-        frozen[0], split={"folds": 2, "validation": 0.25}, methods=["clinical", "dl-cnb+c"]
+        frozen[0], split={"folds": 3, "validation": 0.25}, methods=["clinical", "dl-cnb+c"]
     )
     run(config, until="predict")
     for method in config.methods:
         folder = config.out / "models" / method
         whole = store.read_model(folder / "ensemble")
-        folds = [store.read_model(folder / f"repeat0-fold{k}") for k in range(2)]
+        folds = [store.read_model(folder / f"repeat0-fold{k}") for k in range(3)]
         for k, fold in enumerate(folds):
             for name, tensor in fold.tensors.items():
                 np.testing.assert_array_equal(whole.tensors[f"member{k}.{name}"], tensor)
         record = whole.record
         values = [fold.record["threshold"]["value"] for fold in folds]
         assert record["threshold"]["value"] == pytest.approx(np.mean(values))
-        assert record["threshold"]["mean_of"] == 2
+        assert record["threshold"]["mean_of"] == 3
         assert record["validation"] is None
         assert record["training_cohort"]["patients"] == 30
         assert record["members"][1]["clinical"] == folds[1].record["clinical"]
         card = (folder / "ensemble" / CARD).read_text(encoding="utf-8")
-        assert "the mean of those of 2 folds" in card
+        assert "the mean of those of 3 folds" in card
     frame = store.read_predictions(config.out / "predictions.csv")
     assert "spread" not in frame.columns, "within the study each patient is scored out of fold"
     work.clear()

@@ -35,8 +35,15 @@ class Trained:
 
 
 def history_frame(history: History) -> pd.DataFrame:
-    """One row an epoch."""
-    return pd.DataFrame([asdict(epoch) for epoch in history.epochs])
+    """One row an epoch, each cell the text that the file holds: read back, it is the same."""
+    buffer = io.StringIO()
+    pd.DataFrame([asdict(epoch) for epoch in history.epochs]).to_csv(buffer, index=False)
+    buffer.seek(0)
+    return _as_text(buffer)
+
+
+def _as_text(source: Path | io.StringIO) -> pd.DataFrame:
+    return pd.read_csv(source, dtype=str, keep_default_na=False)
 
 
 def kept_members(fitting: Fitting, method: str, partition: Partition) -> dict[str, Trained]:
@@ -66,7 +73,7 @@ def _members_of(folder: Path) -> list[Trained]:
     bundle = read_bundle(folder)
     history = None
     if (folder / "history.csv").is_file():
-        history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+        history = _as_text(folder / "history.csv")
     told = bundle.record["members"]
     return [
         Trained(
@@ -82,7 +89,7 @@ def _members_of(folder: Path) -> list[Trained]:
 def _own_epochs(history: pd.DataFrame | None, index: int) -> pd.DataFrame | None:
     if history is None or "member" not in history.columns:
         return history
-    return history[history["member"] == index].drop(columns="member").reset_index(drop=True)
+    return history[history["member"] == str(index)].drop(columns="member").reset_index(drop=True)
 
 
 def join_histories(members: list[Trained]) -> pd.DataFrame | None:
@@ -90,7 +97,7 @@ def join_histories(members: list[Trained]) -> pd.DataFrame | None:
     frames = [trained.history for trained in members if trained.history is not None]
     if len(members) == 1 or not frames:
         return frames[0] if frames else None
-    numbered = [frame.assign(member=index) for index, frame in enumerate(frames)]
+    numbered = [frame.assign(member=str(index)) for index, frame in enumerate(frames)]
     joined = pd.concat(numbered, ignore_index=True)
     return joined[["member", *(name for name in joined.columns if name != "member")]]
 
