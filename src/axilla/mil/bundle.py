@@ -43,14 +43,15 @@ class ClinicalKind:
 
     model: type
     to_tensors: Callable[[Any], Tensors]
-    from_tensors: Callable[[Preprocessor, Tensors], ClinicalModel]
+    from_tensors: Callable[[Preprocessor, Tensors, int], ClinicalModel]
+    """The last is the number of classes."""
 
 
 CLINICAL_KINDS: Mapping[str, ClinicalKind] = {
     "logistic": ClinicalKind(
         LogisticModel,
         lambda model: {"weights": model.weights, "intercept": model.intercept},
-        lambda preprocessor, tensors: LogisticModel(
+        lambda preprocessor, tensors, _: LogisticModel(
             preprocessor=preprocessor, weights=tensors["weights"], intercept=tensors["intercept"]
         ),
     ),
@@ -199,7 +200,9 @@ def _member(
         if preprocessor is None:
             raise ValueError("a clinical model holds its preprocessor")
         kind = CLINICAL_KINDS[shape["kind"]]
-        return Member(clinical_model=kind.from_tensors(preprocessor, tensors))
+        return Member(
+            clinical_model=kind.from_tensors(preprocessor, tensors, len(record["classes"]))
+        )
     network = DLCNB(
         encoder=make_encoder(record["encoder"]) if shape["end_to_end"] else None,
         features=int(shape["features"]),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from axilla.core.errors import ConfigError, StoreError
 from axilla.core.store.atomic import atomic_path
-from axilla.mil.model import CLINICAL_COPIES, DLCNB
+from axilla.mil.model import CLINICAL_COPIES, DLCNB, AttentionPool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,6 +144,11 @@ def export_onnx(
         raise ConfigError(
             f"the model {bundle.method} looks at no slides: there is no network to export.",
             "Give the folder of a model such as models/dl-cnb.",
+        )
+    if not isinstance(bundle.network.pool, AttentionPool):
+        raise ConfigError(
+            f"the aggregator {type(bundle.network.pool).__name__} is not exported.",
+            "Only attention, gated, mean and max are.",
         )
     if bundle.record.get("batch_norm", "running") == "batch":
         raise ConfigError(

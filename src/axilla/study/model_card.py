@@ -190,9 +190,11 @@ def _input(record: ModelRecord) -> Iterator[str]:
         if settings:
             yield f"- {title}: {_listed(settings)}"
     if record.clinical is not None:
-        columns = [*record.clinical.get("numeric", ()), *record.clinical.get("categorical", ())]
+        kinds = ("numeric", "categorical", "statuses")
+        columns = [name for kind in kinds for name in record.clinical.get(kind, ())]
         yield f"- Clinical data: {', '.join(map(plain, columns))}"
-        yield f"- Missing clinical values: {plain(record.clinical.get('missing'))}"
+        if "missing" in record.clinical:
+            yield f"- Missing clinical values: {plain(record.clinical['missing'])}"
 
 
 def _listed(settings: Mapping[str, Any]) -> str:
@@ -201,6 +203,9 @@ def _listed(settings: Mapping[str, Any]) -> str:
 
 
 def _training(record: ModelRecord) -> Iterator[str]:
+    if record.source is not None:
+        yield f"- Trained elsewhere; imported from {_listed(record.source)}"
+        return
     if record.training is None:
         yield f"- A {plain(record.architecture.kind)} model, fitted once, without chance."
         return

@@ -113,7 +113,7 @@ def _fit_clinical(fitting: Fitting, method: str, partition: Partition) -> Traine
         classes=len(fitting.cohort.classes),
         config=fitting.config.clinical,
     )
-    told = _told(fitting, method, partition, seed=partition.seed, best=None)
+    told = _told(fitting, method, partition, seed=partition.seed, history=None)
     return Trained(member=Member(clinical_model=model), told=told)
 
 
@@ -139,7 +139,7 @@ def _train_members(
         network, history = _train_network(
             fitting, method, partition, preprocessor, seed=seed, title=title, reporter=reporter
         )
-        told = _told(fitting, method, partition, seed=seed, best=history.best)
+        told = _told(fitting, method, partition, seed=seed, history=history)
         trained = Trained(
             member=Member(network=network, preprocessor=preprocessor),
             told=told,
@@ -158,13 +158,14 @@ def _train_members(
 
 
 def _told(
-    fitting: Fitting, method: str, partition: Partition, *, seed: int, best: int | None
+    fitting: Fitting, method: str, partition: Partition, *, seed: int, history: History | None
 ) -> dict[str, Any]:
     return {
         "key": fitting.member_key(method, partition, seed),
         "seed": seed,
         "partition": partition.name,
-        "best_epoch": best,
+        "best_epoch": None if history is None else history.best,
+        "epochs": None if history is None else len(history.epochs),
     }
 
 

@@ -67,12 +67,14 @@ class MemberRecord(Strict):
 
     key: str
     """Of its training: patients, slides, settings and seed."""
-    seed: Count
-    """Of its first weights, its bags and their order."""
+    seed: Count | None
+    """Of its first weights, its bags and their order; null where it was trained elsewhere."""
     partition: str = "split"
     """The split, or the fold, whose training patients it saw."""
     best_epoch: Count | None = None
     """Counted from 0; null where there were no epochs."""
+    epochs: Count | None = None
+    """How many were run; null where there were none."""
     clinical: Settings | None = None
     """Its own preprocessor, where the members' differ; null takes the model's."""
 
@@ -202,6 +204,8 @@ class ModelRecord(Strict):
     one another's."""
     calibration: Settings | None = None
     """Null: the probabilities are the model's own, not recalibrated."""
+    source: Settings | None = None
+    """File and digest of an imported checkpoint; null where a study trained the model."""
     original: bool = False
     """Whether the weights are a checkpoint of the original code."""
     batch_norm: Literal["running", "batch"] = "running"
