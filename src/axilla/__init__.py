@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from axilla.features.arrays import features_from_arrays
-    from axilla.study.checkpoints import import_checkpoint, read_bundle
+    from axilla.study.bundles import read_bundle
+    from axilla.study.checkpoints import import_checkpoint
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "features_from_arrays", "import_checkpoint", "read_bundle"]
@@ -15,7 +16,7 @@ __all__ = ["__version__", "features_from_arrays", "import_checkpoint", "read_bun
 _HOMES = {
     "features_from_arrays": "axilla.features.arrays",
     "import_checkpoint": "axilla.study.checkpoints",
-    "read_bundle": "axilla.study.checkpoints",
+    "read_bundle": "axilla.study.bundles",
 }
 """Where each public verb lives; imported when first asked for, as the libraries are heavy."""
 

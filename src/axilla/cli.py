@@ -13,6 +13,7 @@ import typer
 
 from axilla import __version__
 from axilla.cli_import import import_checkpoint
+from axilla.cli_models import add_model_commands
 from axilla.console import ConsoleReporter, print_problems, say
 
 if TYPE_CHECKING:
@@ -288,6 +289,9 @@ def schema() -> None:
     from axilla.core.config import StudyConfig
 
     sys.stdout.write(json.dumps(StudyConfig.model_json_schema(), indent=2) + "\n")
+
+
+add_model_commands(app)
 
 
 def _version(wanted: bool) -> None:

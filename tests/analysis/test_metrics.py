@@ -270,3 +270,30 @@ def test_methods_are_compared_class_by_class():
     expected = compare_paired(frame["label"] == 0, frame["score_N0"], other["score_N0"])
     assert first["z"] == pytest.approx(expected.z, abs=1e-12)
     assert not math.isnan(first["p"])
+
+
+class TestSpread:
+    """An ensemble's standard deviation, which predictions from elsewhere need not have."""
+
+    @staticmethod
+    def frame(spread):
+        return pd.DataFrame(
+            {
+                "patient_id": ["1", "2", "3", "4"], "method": "dl-cnb", "cohort": "test",
+                "label": [0, 0, 1, 1], "score": [0.1, 0.4, 0.35, 0.8], "spread": spread,
+            }
+        )  # fmt: skip
+
+    def test_mean_and_largest_are_told(self):
+        found = evaluate(self.frame([0.1, 0.2, 0.0, 0.3]), endpoint="e", threshold_rule=0.5)
+        told = found["methods"]["dl-cnb"]["test"]["spread"]
+        assert told == {"n": 4, "mean": pytest.approx(0.15), "max": 0.3}
+
+    def test_where_nobody_has_one_nothing_is_told(self):
+        found = evaluate(self.frame([None] * 4), endpoint="e", threshold_rule=0.5)
+        assert "spread" not in found["methods"]["dl-cnb"]["test"]
+
+    @pytest.mark.parametrize("wrong", ["wide", -0.1, 1.5])
+    def test_what_is_no_spread_is_refused(self, wrong):
+        with pytest.raises(StatisticsError, match="is no standard deviation of a probability"):
+            evaluate(self.frame([0.1, 0.2, wrong, 0.3]), endpoint="e", threshold_rule=0.5)

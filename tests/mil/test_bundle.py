@@ -12,7 +12,7 @@ from axilla.core.config import Aggregator, Bags, Clinical, Training
 from axilla.core.errors import StoreError
 from axilla.core.store import StoredModel, read_model, write_model
 from axilla.core.types import Patient
-from axilla.mil.bundle import Bundle, from_stored, to_stored
+from axilla.mil.bundle import Bundle, Member, from_stored, to_stored
 from axilla.mil.clinical import fit_logistic, fit_preprocessor
 from axilla.mil.model import DLCNB
 from axilla.mil.prediction import predict_patients
@@ -20,6 +20,11 @@ from axilla.mil.training import TrainingData, train
 
 CONFIG = Clinical(numeric=("age", "size"), categorical=("er",))
 AGGREGATOR = Aggregator(kind="gated", width=16, attention=8)
+TOLD = {
+    "endpoint": "n0-vs-npos", "members": [{"key": "k", "seed": 1}],
+    "threshold": {"rule": 0.5, "value": 0.5}, "versions": {"axilla": "0.1.0"},
+}  # fmt: skip
+HEAD = TOLD | {"aggregator": AGGREGATOR.model_dump(mode="json")}
 
 
 @pytest.fixture
@@ -37,10 +42,10 @@ def round_trip(bundle: Bundle, folder: Path, *, make_encoder=None) -> Bundle:
 
 def test_a_regression_comes_back_and_predicts_the_same(patients, tmp_path: Path):
     model = fit_logistic(patients, classes=2, config=CONFIG)
-    bundle = Bundle("clinical", ("N0", "N(+)"), {"endpoint": "n0-vs-npos"}, logistic=model)
+    bundle = Bundle.single("clinical", ("N0", "N(+)"), TOLD, clinical_model=model)
     back = round_trip(bundle, tmp_path)
-    np.testing.assert_array_equal(back.logistic.predict(patients), model.predict(patients))
-    assert back.logistic.preprocessor == model.preprocessor
+    np.testing.assert_array_equal(back.clinical_model.predict(patients), model.predict(patients))
+    assert back.clinical_model.preprocessor == model.preprocessor
     assert (back.method, back.classes) == ("clinical", ("N0", "N(+)"))
     assert back.record["endpoint"] == "n0-vs-npos"
     assert back.network is None
@@ -62,8 +67,10 @@ def trained(patients, toy, draw):
         ),
         data, config=Training(epochs=2), bags=Bags(size=5), seed=1,
     )  # fmt: skip
-    record = {"aggregator": AGGREGATOR.model_dump(mode="json"), "encoder": {"name": "vgg16_bn"}}
-    bundle = Bundle("dl-cnb+c", ("N0", "N(+)"), record, network=network, preprocessor=preprocessor)
+    record = HEAD | {"encoder": {"name": "vgg16_bn"}}
+    bundle = Bundle.single(
+        "dl-cnb+c", ("N0", "N(+)"), record, network=network, preprocessor=preprocessor
+    )
     return bundle, people, some.slides
 
 
@@ -115,8 +122,8 @@ def test_a_trained_encoder_is_part_of_the_bundle(tmp_path: Path):
         asked.append(record)
         return Encoder()
 
-    record = {"aggregator": AGGREGATOR.model_dump(mode="json"), "encoder": {"name": "small_cnn"}}
-    bundle = Bundle("dl-cnb", ("a", "b", "c"), record, network=network)
+    record = HEAD | {"encoder": {"name": "small_cnn"}}
+    bundle = Bundle.single("dl-cnb", ("a", "b", "c"), record, network=network)
     back = round_trip(bundle, tmp_path, make_encoder=make_encoder)
     assert asked == [{"name": "small_cnn"}]
     with torch.inference_mode():
@@ -139,5 +146,64 @@ def test_a_record_that_does_not_describe_its_weights(trained, change):
 
 
 def test_an_empty_bundle_is_a_mistake_of_ours():
-    with pytest.raises(ValueError, match="a regression or a network"):
-        to_stored(Bundle("clinical", ("a", "b"), {}))
+    with pytest.raises(ValueError, match="a clinical model or a network"):
+        to_stored(Bundle.single("clinical", ("a", "b"), {}))
+
+
+def test_a_single_model_keeps_the_layout_of_its_file(trained):
+    stored = to_stored(trained[0])
+    assert set(stored.tensors) == set(trained[0].network.state_dict())
+    assert stored.record["architecture"] == {
+        "kind": "dl-cnb", "features": 12, "clinical": 3, "end_to_end": False,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def ensemble(trained, patients) -> Bundle:
+    """Three members, the last of a fold that saw other patients: its preprocessor is its own."""
+    one = trained[0]
+    other = fit_preprocessor(patients[:11], config=CONFIG)
+    members = [one.members[0]]
+    for seed, preprocessor in ((1, one.preprocessor), (2, other)):
+        torch.manual_seed(seed)
+        network = DLCNB(
+            encoder=None, features=12, clinical=preprocessor.width, classes=2, config=AGGREGATOR
+        ).eval()
+        members.append(Member(network=network, preprocessor=preprocessor))
+    told = [{"key": f"k{i}", "seed": i} for i in range(3)]
+    return Bundle(one.method, one.classes, {**one.record, "members": told}, tuple(members))
+
+
+def test_members_come_back_with_their_own_weights_and_preprocessors(ensemble, tmp_path: Path):
+    back = round_trip(ensemble, tmp_path)
+    stored = read_model(tmp_path)
+    assert {name.partition(".")[0] for name in stored.tensors} == {"member0", "member1", "member2"}
+    assert [m["clinical"] is None for m in stored.record["members"]] == [True, True, False]
+    for was, now in zip(ensemble.members, back.members, strict=True):
+        assert now.preprocessor == was.preprocessor
+        state = was.network.state_dict()
+        assert {n: torch.equal(t, state[n]) for n, t in now.network.state_dict().items()} == (
+            dict.fromkeys(state, True)
+        )
+
+
+@pytest.mark.parametrize("change", ["stray", "lacking", "fewer"])
+def test_tensors_that_are_not_those_of_the_members(ensemble, change):
+    stored = to_stored(ensemble)
+    record, tensors = dict(stored.record), dict(stored.tensors)
+    if change == "stray":
+        tensors["member7.project.0.bias"] = np.zeros(3, np.float32)
+    elif change == "lacking":
+        del tensors["member2.project.0.bias"]
+    else:
+        record["members"] = record["members"][:1]
+    with pytest.raises(StoreError, match="does not describe its weights"):
+        from_stored(StoredModel(tensors=tensors, record=record), make_encoder=pytest.fail)
+
+
+def test_a_clinical_model_of_an_unknown_kind(patients):
+    model = fit_logistic(patients, classes=2, config=CONFIG)
+    stored = to_stored(Bundle.single("clinical", ("N0", "N(+)"), TOLD, clinical_model=model))
+    record = {**stored.record, "architecture": {"kind": "oracle"}}
+    with pytest.raises(StoreError, match="oracle is no kind of model that this axilla knows"):
+        from_stored(StoredModel(tensors=stored.tensors, record=record), make_encoder=pytest.fail)

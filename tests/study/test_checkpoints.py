@@ -25,11 +25,10 @@ from axilla.core.types import Patient, Slide
 from axilla.features.spec import IMAGENET_MEAN, IMAGENET_STD
 from axilla.mil.bundle import Bundle, from_stored, to_stored
 from axilla.mil.prediction import predict_patients
+from axilla.study.bundles import encoder_of, read_bundle
 from axilla.study.checkpoints import (
     ImportedCheckpoint,
-    encoder_of,
     import_checkpoint,
-    read_bundle,
 )
 from axilla.study.instances import instances_of
 

@@ -64,7 +64,8 @@ def evaluate(
         `comparisons` holds paired DeLong tests on the patients that both methods scored, and for
         those with the first method `p_holm`, adjusted over them in their cohort. With
         cross-validation there is also `folds` (see `summarise_folds`), and the cohorts' entries
-        pool each patient's scores, as their `note` says.
+        pool each patient's scores, as their `note` says. An ensemble's entries have `spread`: mean
+        and largest SD over its members, over the patients.
 
     Raises
     ------
@@ -94,6 +95,7 @@ def evaluate(
                 entry = binary_entry(part.labels, part.positive, threshold=threshold)
             else:
                 entry = multiclass_entry(part.labels, part.scores, classes=table.classes)
+            entry |= _spread(part)
             if table.folded:
                 mean = binary and locked is None and is_chosen_on_validation(threshold_rule)
                 entry["note"] = f"{_POOLED}; {_MEAN_THRESHOLD}" if mean else _POOLED
@@ -105,6 +107,14 @@ def evaluate(
         "comparisons": _adjusted(list(_comparisons(table)), first=table.methods[0]),
     }
     return result | ({"folds": folds} if table.folded else {})
+
+
+def _spread(part: Scores) -> dict[str, Any]:
+    """How far an ensemble's members are apart; nothing where one model scored."""
+    if part.spread is None or np.isnan(part.spread).all():
+        return {}
+    known = part.spread[~np.isnan(part.spread)]
+    return {"spread": {"n": len(known), "mean": float(known.mean()), "max": float(known.max())}}
 
 
 def _threshold(

@@ -25,6 +25,8 @@ class Scores:
     patients: tuple[str, ...]
     labels: NDArray[np.int64]
     scores: NDArray[np.float64]
+    spread: NDArray[np.float64] | None = None
+    """SD over an ensemble's members, [n]; NaN where one model scored, None where all did."""
 
     @property
     def positive(self) -> NDArray[np.float64]:
@@ -81,6 +83,9 @@ class ScoreTable:
             patients=tuple(str(patient) for patient in means.index),
             labels=each["label"].first().to_numpy(dtype=np.int64),
             scores=means.to_numpy(dtype=np.float64),
+            spread=each["spread"].mean().to_numpy(dtype=np.float64)
+            if "spread" in rows.columns
+            else None,
         )
 
 
@@ -91,8 +96,9 @@ def parse_predictions(predictions: pd.DataFrame) -> ScoreTable:
     ----------
     predictions
         Columns patient_id, method, cohort, label; `score` (probability of the positive class) or
-        `score_<class>` a class in the order of the labels; optional repeat and fold. `label` is
-        the class's number, or its name where the scores carry names.
+        `score_<class>` a class in the order of the labels; optional repeat and fold, and spread
+        (an ensemble's SD, empty where one model scored). `label` is the class's number, or its
+        name where the scores carry names.
 
     Raises
     ------
@@ -124,6 +130,8 @@ def parse_predictions(predictions: pd.DataFrame) -> ScoreTable:
     frame["label"] = _labels(frame, classes=classes)
     for index, column in enumerate(scores):
         frame[index] = column
+    if "spread" in predictions.columns:
+        frame["spread"] = _spread(frame, predictions["spread"])
     _check_scores(frame, classes=classes)
     _check_rows(frame)
     folded = len(frame[["repeat", "fold"]].drop_duplicates()) > 1
@@ -174,6 +182,21 @@ def _labels(frame: pd.DataFrame, *, classes: tuple[str, ...]) -> NDArray[np.int6
             "Write the class's number, the negative class 0.",
         )
     return numbers.astype(np.int64)
+
+
+def _spread(frame: pd.DataFrame, column: pd.Series[Any]) -> NDArray[np.float64]:
+    """An SD of probabilities, 0 to 0.71 (half of 0 and half of 1, two of them); NaN where empty."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    empty = (column.isna() | (column.astype(str).str.strip() == "")).to_numpy()
+    wrong = ~empty & ~((values >= 0) & (values <= 1))
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise _at(
+            frame.iloc[first],
+            f"the spread {column.iloc[first]} is no standard deviation of a probability.",
+            "Write a number from 0 to 1, or leave it empty.",
+        )
+    return values
 
 
 def _check_scores(frame: pd.DataFrame, *, classes: tuple[str, ...]) -> None:

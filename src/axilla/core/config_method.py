@@ -78,6 +78,8 @@ class Training(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
     restarts: Restarts | None = Restarts()
     seed: Seed = 8888
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    """Models trained from as many seeds; a score is their mean, with its spread."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Bags a step; null is 32 for frozen features and 1 end to end."""
     weight_by: Literal["patient", "bag"] = "patient"

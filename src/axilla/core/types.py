@@ -203,4 +203,7 @@ class Prediction:
     """Probability of each class; sums to 1."""
     repeat: int = 0
     fold: int = 0
+    spread: float | None = None
+    """SD over an ensemble's members of the probability of the positive class (with more than two,
+    of the likeliest class); None where one model scored."""
     extra: Mapping[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The authors' trained model (`best.pth`) to a bundle of ours, and bundles read back."""
+"""The authors' trained model (`best.pth`) to a bundle of ours."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from axilla.core.config_encoder import Encoder
 from axilla.core.encoder_names import TORCHVISION_ENCODERS
 from axilla.core.endpoint import class_names
 from axilla.core.errors import ConfigError, StoreError
-from axilla.features.encoders import PatchEncoder, encoder_to_fill
-from axilla.mil.bundle import Bundle, from_stored
+from axilla.features.encoders import encoder_to_fill
 from axilla.mil.original import BatchNormBy, OriginalPreprocessor
 from axilla.mil.original_state import HeadShape, head_shape, read_checkpoint, renamed_state
 
@@ -99,6 +98,8 @@ def import_checkpoint(
     key = store.digest("import-checkpoint", sha, encoder, clinical, number, batch_norm)
     _refuse_another(folder, key)
     record = _record(path, sha, settings, shape, task=number, batch_norm=batch_norm)
+    # Its seed is nowhere said.
+    record["members"] = [{"key": key, "seed": None}]
     store.write_model(folder, _stored(tensors, record), key=key)
     return ImportedCheckpoint(
         folder=folder,
@@ -106,24 +107,6 @@ def import_checkpoint(
         classes=tuple(record["classes"]),
         notes=(*notes, *_notes(encoder, batch_norm)),
     )
-
-
-def read_bundle(folder: Path) -> Bundle:
-    """A model's folder as a bundle, ready to predict: imported, or one that a study trained.
-
-    Raises
-    ------
-    StoreError
-        The folder holds no model, or a damaged one.
-    """
-    return from_stored(store.read_model(folder), make_encoder=encoder_of)
-
-
-def encoder_of(record: Mapping[str, Any]) -> PatchEncoder:
-    """The encoder that a bundle's record describes, to be filled with the bundle's weights."""
-    # Those that the training began with are not needed.
-    settings = {n: v for n, v in record.items() if n != "weights_sha256"}
-    return encoder_to_fill(Encoder.model_validate({**settings, "weights": "none"}))
 
 
 def _refuse_other_variant(shape: HeadShape, *, clinical: bool) -> None:
@@ -182,7 +165,7 @@ def _record(
     endpoint = TASKS[task]
     preprocessor = _preprocessor(task) if shape.clinical else None
     return {
-        "axilla": __version__,
+        "versions": {"axilla": __version__},
         "original": True,
         "batch_norm": batch_norm,
         "source": {"file": path.name, "sha256": sha, "task": task},

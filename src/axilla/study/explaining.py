@@ -17,13 +17,11 @@ from axilla.core.methods import method_spec
 from axilla.core.progress import Reporter
 from axilla.core.types import Partition, Patient, Region, Slide
 from axilla.mil.bundle import Bundle
-from axilla.mil.prediction import patch_attention
 from axilla.study.fitting import Fitting
-from axilla.study.instances import covering_drawer, instances_of, read_patches
+from axilla.study.instances import read_patches
 from axilla.study.layout import Layout
-from axilla.study.scoring import load_bundle
+from axilla.study.scoring import load_bundle, slide_attention
 from axilla.study.tiling import Tiles, regions_of
-from axilla.study.trained_encoders import encode_of
 from axilla.wsi.ready import region_overview
 from axilla.wsi.regions import outline_rings
 from axilla.wsi.slides import open_slide
@@ -94,15 +92,7 @@ def _explain_slide(
     if bundle.network is None or fitting.slides is None:
         raise ValueError("attention needs a network and slides")
     config = fitting.config
-    attention = patch_attention(
-        bundle.network,
-        instances_of((patient,), preprocessor=bundle.preprocessor, bags=fitting.bags)[0],
-        slide.slide_id,
-        slides=fitting.slides,
-        cover=covering_drawer(config.bags),
-        seed=config.training.seed,
-        encode=encode_of(bundle.network, config=config.encoder),
-    )
+    attention = slide_attention(fitting, bundle, patient, slide.slide_id)
     layout = Layout(config.out)
     grid = tiles.grids[slide.slide_id]
     table = pd.DataFrame(

@@ -16,13 +16,11 @@ from axilla.core.progress import Reporter
 from axilla.core.types import Partition, Patient, Slide, SlidePixels
 from axilla.features.imported import SlideFeatures, patch_side
 from axilla.mil.bundle import Bundle
-from axilla.mil.prediction import patch_attention
 from axilla.study.explaining import THUMBNAIL_PX, explained_method, figure_png
 from axilla.study.fitting import Fitting
 from axilla.study.imported import read_features_of
-from axilla.study.instances import covering_drawer, instances_of
 from axilla.study.layout import Layout
-from axilla.study.scoring import load_bundle
+from axilla.study.scoring import load_bundle, slide_attention
 
 
 def explain_imported(
@@ -75,14 +73,7 @@ def _explain_slide(fitting: Fitting, bundle: Bundle, patient: Patient, slide: Sl
     if bundle.network is None or fitting.slides is None:
         raise ValueError("attention needs a network and features")
     config = fitting.config
-    attention = patch_attention(
-        bundle.network,
-        instances_of((patient,), preprocessor=bundle.preprocessor)[0],
-        slide.slide_id,
-        slides=fitting.slides,
-        cover=covering_drawer(config.bags),
-        seed=config.training.seed,
-    )
+    attention = slide_attention(fitting, bundle, patient, slide.slide_id)
     layout = Layout(config.out)
     found = read_features_of(slide, config=config)
     table = pd.DataFrame({"attention": attention})

@@ -12,6 +12,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.methods import method_spec
 from axilla.core.types import Cohort, CohortName, Partition, Patient
+from axilla.mil.ensemble import member_seed
 from axilla.study.given import BagIndices, bags_record
 from axilla.study.imported import Imported
 from axilla.study.instances import SlideArrays
@@ -38,10 +39,21 @@ class Fitting:
         members = set(partition.members(cohort))
         return tuple(p for p in self.cohort.patients if p.patient_id in members)
 
-    def key(self, method: str, partition: Partition) -> str:
-        """What a trained model depends on: its patients, their slides, the settings; no test.
+    def seeds(self, method: str, partition: Partition) -> tuple[int, ...]:
+        """Seed of each member; a method without images is fitted without chance, once."""
+        count = self.config.training.seeds if method_spec(method).images else 1
+        return tuple(member_seed(partition.seed, index) for index in range(count))
 
-        The threshold is not among them: it is chosen on what was trained, without training anew.
+    def key(self, method: str, partition: Partition) -> str:
+        """What a trained model depends on: the keys of its members."""
+        keys = [self.member_key(method, partition, s) for s in self.seeds(method, partition)]
+        return keys[0] if len(keys) == 1 else store.digest("ensemble", keys)
+
+    def member_key(self, method: str, partition: Partition, seed: int) -> str:
+        """What one training depends on: its patients, their slides, the settings; no test.
+
+        The threshold is not among them: it is chosen on what was trained, without training anew;
+        nor is the number of members, which changes none of them.
         """
         config, spec = self.config, method_spec(method)
         used = ("endpoint", "bags", "encoder", "aggregator", "clinical", "training")
@@ -66,11 +78,12 @@ class Fitting:
         settings["encoder"] = encoder_record(self)
         settings["bags"] = bags_record(config)
         settings["aggregator"] = config.aggregator_of(method).model_dump(mode="json")
+        settings["training"] = {n: v for n, v in settings["training"].items() if n != "seeds"}
         if not spec.images:
             settings = {n: settings[n] for n in ("endpoint", "clinical")}
         elif not spec.clinical:
             del settings["clinical"]
-        return store.digest("train", method, partition.seed, settings, people, slides)
+        return store.digest("train", method, seed, settings, people, slides)
 
 
 def encoder_record(fitting: Fitting) -> dict[str, Any]:

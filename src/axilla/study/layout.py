@@ -45,6 +45,14 @@ class Layout:
         folder = self.out / "models" / method
         return folder if partition == "split" else folder / partition
 
+    def ensemble(self, method: str) -> Path:
+        """Folder of the ensemble of all folds' models, for use outside the study."""
+        return self.out / "models" / method / "ensemble"
+
+    def member(self, method: str, partition: str, index: int) -> Path:
+        """A finished member of an ensemble, until the ensemble is whole."""
+        return self.model(method, partition) / "members" / str(index)
+
     def heatmap(self, slide_id: str) -> Path:
         """Attention of a slide over its thumbnail."""
         return self.out / "heatmaps" / f"{slide_id}.png"

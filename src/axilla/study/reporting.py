@@ -27,6 +27,7 @@ from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout, write_if_new
 from axilla.study.report_figures import figures_of, rule_text
 from axilla.study.split_sentences import folds_title, split_sentences, warned_sentences
+from axilla.study.spread import spread_text
 from axilla.study.summary import (
     highlights,
     method_sentences,
@@ -269,6 +270,7 @@ def _cases(
             if threshold is not None:
                 called = fitting.cohort.classes[int(row.score >= threshold)]
                 side = f", called {called} at the threshold {threshold:.3f}"
+            side = spread_text(row) + side
             found.append(
                 CaseView(
                     patient_id=patient.patient_id,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+import numpy as np
 import pandas as pd
-from torch import nn
+from numpy.typing import NDArray
 
 from axilla.core import store
-from axilla.core.config_encoder import Encoder
 from axilla.core.progress import Reporter
 from axilla.core.types import Partition, Patient, Prediction
-from axilla.features.encoders import build_encoder
-from axilla.mil.bundle import Bundle, from_stored
-from axilla.mil.prediction import predict_patients
+from axilla.mil.bundle import Bundle, Member
+from axilla.mil.ensemble import EnsembleScore, combine, mean_attention
+from axilla.mil.prediction import patch_attention, predict_patients
+from axilla.study.bundles import read_bundle
 from axilla.study.fitting import Fitting
 from axilla.study.imported import refuse_other_features
-from axilla.study.instances import bag_drawer, instances_of
+from axilla.study.instances import bag_drawer, covering_drawer, instances_of
 from axilla.study.layout import Layout
 from axilla.study.trained_encoders import encode_of
 
@@ -42,14 +42,15 @@ def predict_all(
         bundle = load_bundle(fitting, method, partition)
         for cohort in ("train", "val", "test"):
             patients = fitting.patients(partition, cohort)
-            scores = scores_of(fitting, bundle, patients)
+            scores = score_patients(fitting, bundle, patients)
             predictions.extend(
                 Prediction(
                     patient_id=patient.patient_id,
                     method=method,
                     cohort=cohort,
                     label=patient.label,
-                    scores=scores[patient.patient_id],
+                    scores=tuple(map(float, scores[patient.patient_id].mean)),
+                    spread=scores[patient.patient_id].spread,
                     repeat=partition.repeat,
                     fold=partition.fold,
                 )
@@ -83,33 +84,65 @@ def scores_of(
     fitting: Fitting, bundle: Bundle, patients: tuple[Patient, ...]
 ) -> dict[str, tuple[float, ...]]:
     """Probability of each class by patient id."""
+    found = score_patients(fitting, bundle, patients)
+    return {patient: tuple(map(float, score.mean)) for patient, score in found.items()}
+
+
+def score_patients(
+    fitting: Fitting, bundle: Bundle, patients: tuple[Patient, ...]
+) -> dict[str, EnsembleScore]:
+    """Mean probability over the bundle's members, and their spread, by patient id."""
     if not patients:
         return {}
-    if bundle.logistic is not None:
-        rows = bundle.logistic.predict(patients)
-        return {p.patient_id: tuple(map(float, rows[i])) for i, p in enumerate(patients)}
-    if bundle.network is None or fitting.slides is None:
-        raise ValueError("an image method needs its network and slides")
-    if fitting.imported is not None:
+    if bundle.network is not None and fitting.imported is not None:
         refuse_other_features(bundle, fitting.imported)
-    scores = predict_patients(
-        bundle.network,
-        instances_of(patients, preprocessor=bundle.preprocessor, bags=fitting.bags),
+    each = [_member_scores(fitting, member, patients) for member in bundle.members]
+    return {p.patient_id: combine([scores[p.patient_id] for scores in each]) for p in patients}
+
+
+def _member_scores(
+    fitting: Fitting, member: Member, patients: tuple[Patient, ...]
+) -> dict[str, NDArray[np.float64]]:
+    if member.clinical_model is not None:
+        rows = member.clinical_model.predict(patients)
+        return {p.patient_id: rows[i] for i, p in enumerate(patients)}
+    if member.network is None or fitting.slides is None:
+        raise ValueError("an image method needs its network and slides")
+    return predict_patients(
+        member.network,
+        instances_of(patients, preprocessor=member.preprocessor, bags=fitting.bags),
         slides=fitting.slides,
         draw=bag_drawer(fitting.config.bags),
         seed=fitting.config.training.seed,
-        encode=encode_of(bundle.network, config=fitting.config.encoder),
+        encode=encode_of(member.network, config=fitting.config.encoder),
     )
-    return {patient: tuple(map(float, row)) for patient, row in scores.items()}
+
+
+def slide_attention(
+    fitting: Fitting, bundle: Bundle, patient: Patient, slide_id: str
+) -> NDArray[np.float64]:
+    """Attention of every patch of a slide, the mean over the bundle's members (`patch_attention`).
+
+    All members look at the same bags.
+    """
+    maps = []
+    for member in bundle.members:
+        if member.network is None or fitting.slides is None:
+            raise ValueError("attention needs a network and slides")
+        maps.append(
+            patch_attention(
+                member.network,
+                instances_of((patient,), preprocessor=member.preprocessor, bags=fitting.bags)[0],
+                slide_id,
+                slides=fitting.slides,
+                cover=covering_drawer(fitting.config.bags),
+                seed=fitting.config.training.seed,
+                encode=encode_of(member.network, config=fitting.config.encoder),
+            )
+        )
+    return mean_attention(maps)
 
 
 def load_bundle(fitting: Fitting, method: str, partition: Partition) -> Bundle:
     """A trained model of the study."""
-    stored = store.read_model(Layout(fitting.config.out).model(method, partition.name))
-    return from_stored(stored, make_encoder=_encoder_from_record)
-
-
-def _encoder_from_record(record: Mapping[str, Any]) -> nn.Module:
-    # The bundle holds the trained weights: those the training started from are not needed.
-    settings = {n: v for n, v in record.items() if n != "weights_sha256"}
-    return build_encoder(Encoder.model_validate({**settings, "weights": "none"}))
+    return read_bundle(Layout(fitting.config.out).model(method, partition.name))

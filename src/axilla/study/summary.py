@@ -13,6 +13,7 @@ from axilla.core.types import Cohort
 from axilla.report.contents import Highlight
 from axilla.study.fitting import Fitting
 from axilla.study.imported import Imported
+from axilla.study.spread import ensemble_sentences, spread_sentences
 
 SHOWN_SLIDES = 20
 """Most slides that a sentence lists."""
@@ -59,7 +60,7 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
                 f"{a} against {b}{of} {where}: difference of AUC "
                 f"{_signed(comparison['difference'])}, {shown_p} (paired DeLong)."
             )
-    return tuple(sentences)
+    return (*sentences, *spread_sentences(metrics))
 
 
 def _classes_sentence(entry: Mapping[str, Any], whom: str) -> str:
@@ -125,6 +126,7 @@ def method_sentences(config: StudyConfig, imported: Imported | None = None) -> t
             f"{config.training.seed}; the epoch with the highest AUC in validation was kept, the "
             "last one where there is no validation cohort. The test cohort took no part in it."
         )
+    found += ensemble_sentences(config)
     if config.uses_clinical:
         names = ", ".join((*config.clinical.numeric, *config.clinical.categorical))
         found.append(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import io
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
-from axilla import __version__
 from axilla.analysis.thresholds import choose_threshold, is_chosen_on_validation
 from axilla.core import store
 from axilla.core.methods import method_spec
@@ -18,14 +15,24 @@ from axilla.core.progress import Reporter
 from axilla.core.types import Partition
 from axilla.features.encoders import build_encoder
 from axilla.features.registry import encoder_spec
-from axilla.mil.bundle import Bundle, to_stored
+from axilla.mil.bundle import Bundle, Member
 from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
 from axilla.mil.model import DLCNB
 from axilla.mil.training import History, TrainingData, train
-from axilla.study.fitting import Fitting, encoder_record
-from axilla.study.given import bags_record
+from axilla.study.fitting import Fitting
 from axilla.study.instances import bag_drawer, instances_of
 from axilla.study.layout import Layout
+from axilla.study.members import (
+    Trained,
+    forget_members,
+    history_frame,
+    join_folds,
+    join_histories,
+    kept_members,
+    write_bundle,
+)
+from axilla.study.model_card import write_card
+from axilla.study.model_records import cohort_summary, model_record, same_but, validation_entry
 from axilla.study.scoring import load_bundle, scores_of
 
 
@@ -41,59 +48,131 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
         != keys[method, partition.name]
     ]
     for method, partition in todo:
-        folder = layout.model(method, partition.name)
-        bundle, history = _train_one(fitting, method, partition, reporter=reporter)
-        if history is not None:
-            sha = _write_history(folder, history)
-            bundle = replace(bundle, record={**bundle.record, "history_sha256": sha})
-        store.write_model(folder, to_stored(bundle), key=keys[method, partition.name])
+        key = keys[method, partition.name]
+        _train_one(fitting, method, partition, key=key, reporter=reporter)
     for method, partition in wanted:
-        _lock_threshold(fitting, method, partition, key=keys[method, partition.name])
+        _bring_up_to_date(fitting, method, partition, key=keys[method, partition.name])
+        write_card(layout.model(method, partition.name))
+        forget_members(fitting, method, partition)
+    if len(fitting.partitions) > 1:
+        for method in fitting.config.methods:
+            join_folds(fitting, method, keys=[keys[method, p.name] for p in fitting.partitions])
+            write_card(layout.ensemble(method))
     models = f"{len(wanted)} model{'s' if len(wanted) != 1 else ''}"
     reporter.done("train", models + (f", {len(todo)} now" if todo else ", done before"))
     return keys
 
 
-def _lock_threshold(fitting: Fitting, method: str, partition: Partition, *, key: str) -> None:
-    """Choose the threshold of a trained model anew where the study now asks for another rule."""
+def _bring_up_to_date(fitting: Fitting, method: str, partition: Partition, *, key: str) -> None:
+    """What of a trained model's record may change without training: threshold and summary."""
     folder = Layout(fitting.config.out).model(method, partition.name)
-    record = store.read_json(folder / "model.json")
-    if record["threshold"]["rule"] == fitting.config.model_dump(mode="json")["threshold"]:
-        return
-    bundle = load_bundle(fitting, method, partition)
-    threshold = _threshold(fitting, bundle, partition)
-    bundle = replace(bundle, record={**bundle.record, "threshold": threshold})
-    store.write_model(folder, to_stored(bundle), key=key)
+    record = store.read_model_record(folder)
+    summary = cohort_summary(
+        fitting.patients(partition, "train"), classes=fitting.cohort.classes,
+        config=fitting.config.clinical,
+    )  # fmt: skip
+    changes: dict[str, Any] = {"training_cohort": summary}
+    if record["threshold"]["rule"] != fitting.config.model_dump(mode="json")["threshold"]:
+        changes |= _threshold(fitting, load_bundle(fitting, method, partition), partition)
+    changed = same_but(record, **changes)
+    if changed is not None:
+        store.write_model(folder, replace(store.read_model(folder), record=changed), key=key)
 
 
 def _train_one(
+    fitting: Fitting, method: str, partition: Partition, *, key: str, reporter: Reporter
+) -> None:
+    members = (
+        _train_members(fitting, method, partition, reporter=reporter)
+        if method_spec(method).images
+        else [_fit_clinical(fitting, method, partition)]
+    )
+    bundle = _bundle(fitting, method, partition, members)
+    chosen = _threshold(fitting, bundle, partition)
+    bundle = replace(bundle, record={**bundle.record, **chosen})
+    folder = Layout(fitting.config.out).model(method, partition.name)
+    write_bundle(folder, bundle, history=join_histories(members), key=key)
+
+
+def _bundle(fitting: Fitting, method: str, partition: Partition, members: list[Trained]) -> Bundle:
+    """Of these members, without a threshold."""
+    record = model_record(fitting, method, partition, first_weights=members[0].first_weights)
+    record["members"] = [trained.told for trained in members]
+    record["best_epoch"] = members[0].told["best_epoch"] if len(members) == 1 else None
+    return Bundle(
+        method=method,
+        classes=fitting.cohort.classes,
+        record=record,
+        members=tuple(trained.member for trained in members),
+    )
+
+
+def _fit_clinical(fitting: Fitting, method: str, partition: Partition) -> Trained:
+    model = fit_logistic(
+        fitting.patients(partition, "train"),
+        classes=len(fitting.cohort.classes),
+        config=fitting.config.clinical,
+    )
+    told = _told(fitting, method, partition, seed=partition.seed, history=None)
+    return Trained(member=Member(clinical_model=model), told=told)
+
+
+def _train_members(
     fitting: Fitting, method: str, partition: Partition, *, reporter: Reporter
-) -> tuple[Bundle, History | None]:
-    config = fitting.config
-    classes = len(fitting.cohort.classes)
-    train_patients = fitting.patients(partition, "train")
-    history = None
-    spec = method_spec(method)
-    if not spec.images:
-        logistic = fit_logistic(train_patients, classes=classes, config=config.clinical)
-        bundle = Bundle(method=method, classes=fitting.cohort.classes, record={}, logistic=logistic)
-    else:
-        preprocessor = (
-            fit_preprocessor(train_patients, config=config.clinical) if spec.clinical else None
-        )
+) -> list[Trained]:
+    """Every member; one that is trained already is taken, one of several is kept at once."""
+    layout = Layout(fitting.config.out)
+    seeds = fitting.seeds(method, partition)
+    kept = kept_members(fitting, method, partition)
+    preprocessor = None
+    if method_spec(method).clinical:
+        patients = fitting.patients(partition, "train")
+        preprocessor = fit_preprocessor(patients, config=fitting.config.clinical)
+    members: list[Trained] = []
+    for index, seed in enumerate(seeds):
+        key = fitting.member_key(method, partition, seed)
+        if key in kept:
+            members.append(kept[key])
+            continue
+        title = f"Training {method}" + ("" if partition.name == "split" else f" {partition.name}")
+        title += f", {index + 1} of {len(seeds)}" if len(seeds) > 1 else ""
         network, history = _train_network(
-            fitting, method, partition, preprocessor, reporter=reporter
+            fitting, method, partition, preprocessor, seed=seed, title=title, reporter=reporter
         )
-        bundle = Bundle(
-            method=method,
-            classes=fitting.cohort.classes,
-            record={},
-            network=network,
-            preprocessor=preprocessor,
+        told = _told(fitting, method, partition, seed=seed, history=history)
+        trained = Trained(
+            member=Member(network=network, preprocessor=preprocessor),
+            told=told,
+            history=history_frame(history),
+            first_weights=_first_weights(network),
         )
-    record = _record(fitting, method, partition, history)
-    record["threshold"] = _threshold(fitting, bundle, partition)
-    return replace(bundle, record=record), history
+        members.append(trained)
+        if len(seeds) > 1:
+            write_bundle(
+                layout.member(method, partition.name, index),
+                _bundle(fitting, method, partition, [trained]),
+                history=trained.history,
+                key=key,
+            )
+    return members
+
+
+def _told(
+    fitting: Fitting, method: str, partition: Partition, *, seed: int, history: History | None
+) -> dict[str, Any]:
+    return {
+        "key": fitting.member_key(method, partition, seed),
+        "seed": seed,
+        "partition": partition.name,
+        "best_epoch": None if history is None else history.best,
+        "epochs": None if history is None else len(history.epochs),
+    }
+
+
+def _first_weights(network: DLCNB) -> str | None:
+    """Digest of what an encoder began with; random weights follow from the seed."""
+    digest = getattr(network.encoder, "weights_digest", None)
+    return None if digest is None or str(digest).startswith("none-") else str(digest)
 
 
 def _train_network(
@@ -102,6 +181,8 @@ def _train_network(
     partition: Partition,
     preprocessor: Preprocessor | None,
     *,
+    seed: int,
+    title: str,
     reporter: Reporter,
 ) -> tuple[DLCNB, History]:
     config = fitting.config
@@ -115,7 +196,7 @@ def _train_network(
         draw=bag_drawer(config.bags),
         classes=len(fitting.cohort.classes),
     )
-    encoder_config, seed = config.encoder, partition.seed
+    encoder_config = config.encoder
     imported = fitting.imported
     length = encoder_spec(encoder_config.name).features if imported is None else imported.dimension
 
@@ -129,7 +210,6 @@ def _train_network(
             config=config.aggregator_of(method),
         )
 
-    title = f"Training {method}" + ("" if partition.name == "split" else f" {partition.name}")
     with reporter.epochs(config.training.epochs, title) as on_epoch:
         return train(
             make_model,
@@ -141,55 +221,25 @@ def _train_network(
         )
 
 
-def _record(
-    fitting: Fitting, method: str, partition: Partition, history: History | None
-) -> dict[str, Any]:
-    """What a bundle says of itself besides its weights; counts only, nobody's row."""
-    config = fitting.config
-    counts = {
-        cohort: {
-            name: sum(p.label == index for p in fitting.patients(partition, cohort))
-            for index, name in enumerate(fitting.cohort.classes)
-        }
-        for cohort in ("train", "val")
-    }
-    settings = config.model_dump(mode="json")
-    return {
-        "axilla": __version__,
-        "study": config.name,
-        "endpoint": settings["endpoint"],
-        "encoder": encoder_record(fitting),
-        "aggregator": config.aggregator_of(method).model_dump(mode="json"),
-        "patches": settings["patches"],
-        "stain": None if fitting.stains is None else fitting.stains.record(),
-        "bags": bags_record(config),
-        "training": settings["training"],
-        "partition": {"name": partition.name, "seed": partition.seed},
-        "patients": counts,
-        "best_epoch": None if history is None else history.best,
-    }
-
-
 def _threshold(fitting: Fitting, bundle: Bundle, partition: Partition) -> dict[str, Any]:
-    """The threshold, chosen on validation and locked here (DESIGN, Threshold)."""
+    """The threshold, chosen on validation and locked here (DESIGN, Threshold); and its figures."""
     rule = fitting.config.threshold
-    stated = fitting.config.model_dump(mode="json")["threshold"]
-    if len(bundle.classes) != 2 or rule == "youden-per-cohort":
-        return {"rule": stated, "value": None}
-    if not is_chosen_on_validation(rule):
-        return {"rule": stated, "value": choose_threshold([0, 1], [0.0, 1.0], rule=rule)}
+    threshold: dict[str, Any] = {
+        "rule": fitting.config.model_dump(mode="json")["threshold"], "value": None,
+    }  # fmt: skip
     patients = fitting.patients(partition, "val")
-    scores = scores_of(fitting, bundle, patients)
-    value = choose_threshold(
-        [p.label for p in patients], [scores[p.patient_id][1] for p in patients], rule=rule
-    )
-    return {"rule": stated, "value": value, "validation_patients": len(patients)}
-
-
-def _write_history(folder: Path, history: History) -> str:
-    """Write `history.csv`; the digest of what it holds."""
-    buffer = io.StringIO()
-    pd.DataFrame([asdict(epoch) for epoch in history.epochs]).to_csv(buffer, index=False)
-    path = folder / "history.csv"
-    store.write_text(path, buffer.getvalue())
-    return store.file_identity(path, content=True)
+    found = scores_of(fitting, bundle, patients)
+    labels = np.array([p.label for p in patients], dtype=np.int64)
+    scores = np.array([found[p.patient_id] for p in patients]).reshape(-1, len(bundle.classes))
+    if len(bundle.classes) == 2 and rule != "youden-per-cohort":
+        if is_chosen_on_validation(rule):
+            threshold["value"] = choose_threshold(labels, scores[:, 1], rule=rule)
+            threshold["validation_patients"] = len(patients)
+        else:
+            threshold["value"] = choose_threshold([0, 1], [0.0, 1.0], rule=rule)
+    entry = None
+    if patients:
+        entry = validation_entry(
+            labels, scores, classes=bundle.classes, threshold=threshold["value"]
+        )
+    return {"threshold": threshold, "validation": entry}

@@ -17,6 +17,13 @@ from axilla.core.types import MicronsPerPixel, PatchGrid, SlidePixels
 
 KEY = "k1"
 
+RECORD = {
+    "method": "dl-cnb", "classes": ["N0", "N(+)"], "endpoint": "n0-vs-npos",
+    "architecture": {"kind": "dl-cnb", "features": 2}, "members": [{"key": "k", "seed": 1}],
+    "threshold": {"rule": "youden-validation", "value": 0.5}, "versions": {"axilla": "0.1.0"},
+}  # fmt: skip
+"""All that a model's record must say."""
+
 
 def write_grid(folder: Path) -> Path:
     n = 300
@@ -42,7 +49,7 @@ def write_model(folder: Path) -> None:
     tensors = {"w": np.random.default_rng(0).random((20, 30))}
     store.write_text(folder / "history.csv", "epoch,loss\n0,0.5\n1,0.25\n")
     sha = store.file_identity(folder / "history.csv", content=True)
-    record = {"method": "dl-cnb", "history_sha256": sha}
+    record = RECORD | {"history_sha256": sha}
     store.write_model(folder, store.StoredModel(tensors, record), key=KEY)
 
 

@@ -20,6 +20,13 @@ from axilla.core.errors import StoreError, WriteError
 from axilla.core.store.atomic import atomic_path
 from axilla.core.types import MicronsPerPixel, PatchGrid, Prediction, SlidePixels
 
+RECORD = {
+    "method": "dl-cnb", "classes": ["N0", "N(+)"], "endpoint": "n0-vs-npos",
+    "architecture": {"kind": "dl-cnb", "features": 2}, "members": [{"key": "k", "seed": 1}],
+    "threshold": {"rule": "youden-validation", "value": 0.5}, "versions": {"axilla": "0.1.0"},
+}  # fmt: skip
+"""All that a model's record must say."""
+
 
 def make_features(n=7, d=5, *, seed=0):
     rng = np.random.default_rng(seed)
@@ -48,7 +55,7 @@ def make_grid(n=4):
 def make_model():
     return store.StoredModel(
         tensors={"w": np.arange(6, dtype=np.float32).reshape(2, 3).T, "n": np.array(3)},
-        record={"method": "dl-cnb", "shares": np.float64(0.5), "count": np.int64(2)},
+        record=RECORD | {"training": {"shares": np.float64(0.5), "count": np.int64(2)}},
     )
 
 
@@ -279,8 +286,7 @@ class TestModels:
         read = store.read_model(tmp_path / "m")
         np.testing.assert_array_equal(read.tensors["w"], make_model().tensors["w"])
         assert read.tensors["n"].shape == ()
-        assert read.record["count"] == 2
-        assert read.record["shares"] == 0.5
+        assert read.record["training"] == {"shares": 0.5, "count": 2}
         assert read.record["key"] == store.read_model_key(tmp_path / "m") == "k1"
         assert files_in(tmp_path) == ["model.json", "model.safetensors"]
 
@@ -291,7 +297,7 @@ class TestModels:
 
     def test_a_kill_between_weights_and_record_leaves_no_model(self, tmp_path: Path):
         store.write_model(tmp_path, make_model(), key="k1")
-        other = store.StoredModel(tensors={"w": np.zeros(3)}, record={"bad": object()})
+        other = store.StoredModel(tensors={"w": np.zeros(3)}, record=RECORD | {"study": object()})
         with pytest.raises(TypeError, match="object is not written to JSON"):
             store.write_model(tmp_path, other, key="k2")
         # New weights must never be taken for the model of the old record.
@@ -299,7 +305,7 @@ class TestModels:
 
     def test_weights_of_another_record_are_refused(self, tmp_path: Path):
         store.write_model(tmp_path / "a", make_model(), key="k1")
-        other = store.StoredModel(tensors={"w": np.zeros((3, 2))}, record={})
+        other = store.StoredModel(tensors={"w": np.zeros((3, 2))}, record=RECORD)
         store.write_model(tmp_path / "b", other, key="k1")
         (tmp_path / "b" / "model.safetensors").replace(tmp_path / "a" / "model.safetensors")
         with pytest.raises(StoreError, match="damaged or not those of its record"):

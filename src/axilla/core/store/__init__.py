@@ -12,11 +12,19 @@ from axilla.core.store.atomic import (
     write_bytes,
     write_text,
 )
+from axilla.core.store.feature_facts import read_weights_digest
 from axilla.core.store.feature_rows import FeatureRows, open_features, plain_rows
 from axilla.core.store.features import Features, read_features, read_features_key, write_features
 from axilla.core.store.grids import read_grid, read_grid_key, write_grid
 from axilla.core.store.lock import locked
-from axilla.core.store.models import StoredModel, read_model, read_model_key, write_model
+from axilla.core.store.model_record import ModelRecord
+from axilla.core.store.models import (
+    StoredModel,
+    read_model,
+    read_model_key,
+    read_model_record,
+    write_model,
+)
 from axilla.core.store.records import (
     SCHEMA_VERSION,
     read_json,
@@ -30,6 +38,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "FeatureRows",
     "Features",
+    "ModelRecord",
     "StoredModel",
     "digest",
     "file_identity",
@@ -44,7 +53,9 @@ __all__ = [
     "read_json",
     "read_model",
     "read_model_key",
+    "read_model_record",
     "read_predictions",
+    "read_weights_digest",
     "step_files",
     "step_is_done",
     "sweep",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from safetensors.numpy import load_file, save
 
 from axilla.core.errors import StoreError
 from axilla.core.store.atomic import file_identity, write_bytes
-from axilla.core.store.records import SCHEMA_VERSION, read_json, write_json
+from axilla.core.store.model_record import MAX_RECORD_BYTES, MODEL_SCHEMA, parse_model_record
+from axilla.core.store.records import as_json, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,19 +31,27 @@ class StoredModel:
 
 
 def write_model(folder: Path, model: StoredModel, *, key: str) -> None:
-    """Write a model; `model.json` comes last and so tells that the model is whole."""
+    """Write a model; `model.json` comes last and so tells that the model is whole.
+
+    Raises
+    ------
+    StoreError
+        The record is not one that `read_model` would take: none is left behind.
+    """
     # The old record goes first: a run killed in between must not leave it beside new weights.
     (folder / "model.json").unlink(missing_ok=True)
     weights = folder / "model.safetensors"
     # Through memory: safetensors tells of a full disk in an error of its own.
     write_bytes(weights, save({n: np.asarray(t, order="C") for n, t in model.tensors.items()}))
     ours = {
-        "schema": SCHEMA_VERSION,
+        "schema": MODEL_SCHEMA,
         "key": key,
         "weights_sha256": file_identity(weights, content=True),
     }
     others = {name: value for name, value in model.record.items() if name not in ours}
-    write_json(folder / "model.json", ours | others)
+    path = folder / "model.json"
+    parse_model_record(json.loads(as_json(ours | others)), file=path)
+    write_json(path, ours | others)
 
 
 def read_model_key(folder: Path) -> str | None:
@@ -52,10 +62,8 @@ def read_model_key(folder: Path) -> str | None:
     if not (folder / "model.json").is_file():
         return None
     try:
-        record = read_json(folder / "model.json")
+        record = read_model_record(folder)
     except StoreError:
-        return None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA_VERSION:
         return None
     files = {"model.safetensors": record.get("weights_sha256")}
     if record.get("history_sha256") is not None:
@@ -73,16 +81,11 @@ def read_model(folder: Path) -> StoredModel:
     Raises
     ------
     StoreError
-        The files are missing, damaged, or of another schema.
+        The files are missing, damaged, or of another schema; or a field of the record is missing,
+        unknown or of the wrong kind.
     """
     weights = folder / "model.safetensors"
-    record = read_json(folder / "model.json")
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA_VERSION:
-        raise StoreError(
-            "the model was written by another version of axilla.",
-            "Train it again.",
-            file=folder / "model.json",
-        )
+    record = read_model_record(folder)
     try:
         tensors = _load_weights(weights, sha256=record.get("weights_sha256"))
     except (OSError, ValueError, SafetensorError) as error:
@@ -92,6 +95,26 @@ def read_model(folder: Path) -> StoredModel:
             file=weights,
         ) from error
     return StoredModel(tensors=tensors, record=record)
+
+
+def read_model_record(folder: Path) -> dict[str, Any]:
+    """Read `model.json` alone, checked field by field (see `ModelRecord`).
+
+    Raises
+    ------
+    StoreError
+        It is missing, damaged, too large, of another schema, or not valid.
+    """
+    path = folder / "model.json"
+    if path.is_file() and path.stat().st_size > MAX_RECORD_BYTES:
+        raise StoreError(
+            f"the model's record is larger than {MAX_RECORD_BYTES // 2**20} MiB.",
+            "Get the model's folder again as it was written.",
+            file=path,
+        )
+    record = read_json(path)
+    parse_model_record(record, file=path)
+    return dict(record)
 
 
 def _load_weights(path: Path, *, sha256: str | None) -> dict[str, NDArray[Any]]:

@@ -23,8 +23,12 @@ SCHEMA_VERSION = 1
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, refusing NaN: a figure that cannot be computed is null."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
-    write_text(path, text + "\n")
+    write_text(path, as_json(value) + "\n")
+
+
+def as_json(value: Any) -> str:
+    """The text of a JSON artefact."""
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
 
 
 def _plain(value: Any) -> Any:
@@ -61,9 +65,11 @@ def write_predictions(
 ) -> None:
     """Write `predictions.csv` (DESIGN, Files): scores with 17 digits, so that they read back equal.
 
-    `folds` adds the columns repeat and fold of a cross-validation.
+    `folds` adds the columns repeat and fold of a cross-validation. Where any score is an ensemble's
+    there is a column `spread`, empty for the others.
     """
     rows = []
+    spread = any(p.spread is not None for p in predictions)
     for p in predictions:
         row: dict[str, Any] = {
             "patient_id": p.patient_id,
@@ -75,6 +81,8 @@ def write_predictions(
             row["score"] = p.scores[1]
         else:
             row |= {f"score_{name}": s for name, s in zip(classes, p.scores, strict=True)}
+        if spread:
+            row["spread"] = p.spread
         if folds:
             row |= {"repeat": p.repeat, "fold": p.fold}
         rows.append(row)
@@ -108,7 +116,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(
             path,
             dtype={"patient_id": str, "method": str, "cohort": str},
-            converters={name: _exact for name in header.columns if _is_score(name)},
+            converters={n: _exact for n in header.columns if n == "spread" or _is_score(n)},
             encoding="utf-8-sig",
             index_col=False,
         )

@@ -1,0 +1,182 @@
+"""What a bundle says of itself besides its weights: aggregates only, nobody's row."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axilla import __version__
+from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
+from axilla.core import store
+from axilla.core.config import Clinical
+from axilla.core.methods import method_spec
+from axilla.core.store.model_record import SMALLEST_GROUP
+from axilla.core.types import Partition, Patient
+from axilla.features.availability import encoder_availability
+from axilla.study.fitting import Fitting, encoder_record
+from axilla.study.given import bags_record
+from axilla.study.layout import Layout
+
+LIBRARIES = ("numpy", "scikit-learn", "torch", "torchvision")
+_MEASURES = ("sensitivity", "specificity", "ppv", "npv", "confusion")
+
+
+def model_record(
+    fitting: Fitting, method: str, partition: Partition, *, first_weights: str | None
+) -> dict[str, Any]:
+    """The record of a model before its members and its threshold are known.
+
+    Parameters
+    ----------
+    first_weights
+        Digest of the weights that an encoder began with, where it was trained end to end.
+    """
+    config, spec = fitting.config, method_spec(method)
+    cohorts = {name: fitting.patients(partition, name) for name in ("train", "val")}
+    settings = config.model_dump(mode="json")
+    record: dict[str, Any] = {
+        "study": config.name,
+        "endpoint": settings["endpoint"],
+        "partition": {"name": partition.name, "seed": partition.seed},
+        "patients": {
+            name: class_counts(patients, fitting.cohort.classes)
+            for name, patients in cohorts.items()
+        },
+        "training_cohort": cohort_summary(
+            cohorts["train"], classes=fitting.cohort.classes, config=config.clinical
+        ),
+        "threshold": {"rule": settings["threshold"], "value": None},
+        "versions": versions(),
+    }
+    if spec.images:
+        record |= {
+            "encoder": _encoder(fitting, partition, first_weights=first_weights),
+            "aggregator": config.aggregator_of(method).model_dump(mode="json"),
+            "patches": None if config.imported is not None else settings["patches"],
+            "stain": None if fitting.stains is None else fitting.stains.record(),
+            "bags": bags_record(config),
+            "training": settings["training"],
+        }
+    return record
+
+
+def versions() -> dict[str, str]:
+    """What trains here."""
+    return {
+        "axilla": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def class_counts(patients: Sequence[Patient], classes: Sequence[str]) -> dict[str, int]:
+    """Patients of each class."""
+    return {name: sum(p.label == i for p in patients) for i, name in enumerate(classes)}
+
+
+def cohort_summary(
+    patients: Sequence[Patient], *, classes: Sequence[str], config: Clinical
+) -> dict[str, Any]:
+    """Counts of classes, and mean, SD and shares of the clinical columns.
+
+    A group under 10 patients is not told, and neither is the smallest other group of a column in
+    which it would follow by subtraction. Columns that the study does not read are left out.
+    """
+    read = {name for patient in patients for name in patient.clinical}
+    return {
+        "patients": len(patients),
+        "classes": class_counts(patients, classes),
+        "slides": sum(len(patient.slides) for patient in patients) or None,
+        "numbers": {
+            name: _number([p.clinical.get(name) for p in patients])
+            for name in config.numeric
+            if name in read
+        },
+        "categories": {
+            name: _category([p.clinical.get(name) for p in patients])
+            for name in config.categorical
+            if name in read
+        },
+    }
+
+
+def _number(values: Sequence[float | str | None]) -> dict[str, Any]:
+    known = np.array([float(value) for value in values if value is not None])
+    told = len(known) >= SMALLEST_GROUP
+    return {
+        "mean": float(known.mean()) if told else None,
+        "sd": float(known.std(ddof=1)) if told else None,
+        "missing": _told(len(values) - len(known)),
+    }
+
+
+def _category(values: Sequence[float | str | None]) -> dict[str, Any]:
+    counts = Counter(str(value) for value in values if value is not None)
+    total = sum(counts.values())
+    hidden = {name for name, count in counts.items() if count < SMALLEST_GROUP}
+    shown = sorted((count, name) for name, count in counts.items() if name not in hidden)
+    if len(hidden) == 1 and shown:
+        hidden.add(shown[0][1])
+    return {
+        "shares": {
+            name: None if name in hidden else counts[name] / total for name in sorted(counts)
+        },
+        "missing": _told(len(values) - total),
+    }
+
+
+def _told(count: int) -> int | None:
+    return None if 0 < count < SMALLEST_GROUP else count
+
+
+def validation_entry(
+    labels: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    *,
+    classes: tuple[str, ...],
+    threshold: float | None,
+) -> dict[str, Any]:
+    """How the model did on validation: AUC with intervals, and the counts at the threshold.
+
+    Parameters
+    ----------
+    labels
+        [n], index into `classes`.
+    scores
+        Probabilities [n, K].
+    """
+    if len(classes) != 2:
+        found = multiclass_entry(labels, scores, classes=classes)
+        return {name: found[name] for name in ("n", "auc", "confusion_matrix")}
+    at = "each cohort chooses its own threshold" if threshold is None else threshold
+    found = binary_entry(labels, scores[:, 1], threshold=at)
+    shown = ("n", "positives", "auc", *(() if threshold is None else _MEASURES))
+    return {name: found[name] for name in shown}
+
+
+def _encoder(
+    fitting: Fitting, partition: Partition, *, first_weights: str | None
+) -> dict[str, Any]:
+    record = encoder_record(fitting)
+    if fitting.imported is not None:
+        return record
+    config = fitting.config.encoder
+    if not config.trainable:
+        slide = next(s for p in fitting.patients(partition, "train") for s in p.slides)
+        path = Layout(fitting.config.out).features(config.name, slide.slide_id)
+        first_weights = store.read_weights_digest(path)
+    terms = None if config.weights == "none" else encoder_availability(config.name).terms
+    return {**record, "weights_digest": first_weights, "licence": terms}
+
+
+def same_but(record: Mapping[str, Any], **changes: Any) -> dict[str, Any] | None:
+    """The record with some fields changed; None where they are as they were."""
+    if all(record.get(name) == value for name, value in changes.items()):
+        return None
+    return {**record, **changes}
