@@ -14,7 +14,7 @@ from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter, Silent
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort, Partition
-from axilla.mil.training import denormals_flushed
+from axilla.mil.devices import denormals_flushed
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.explaining_imported import explain_imported
@@ -25,6 +25,7 @@ from axilla.study.inputs import CheckResult, check_inputs, usable_cohort
 from axilla.study.instances import SlideArrays, embed_slides, imported_arrays, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
+from axilla.study.processes import call_helpers, check_means, is_helper, wait_for_call
 from axilla.study.reporting import write_report
 from axilla.study.scoring import locked_thresholds, predict_all
 from axilla.study.slide_checks import slides_of
@@ -86,6 +87,11 @@ def run(
     AxillaError
         Another mistake of the user's.
     """
+    if is_helper():
+        wait_for_call(config)
+        until = STEPS[min(STEPS.index(until), STEPS.index("train"))]
+        with denormals_flushed():
+            return _run(config, until=until, exclude_failed=exclude_failed, reporter=Silent())
     with denormals_flushed(), store.locked(config.out):
         store.sweep(config.out)
         return _run(
@@ -101,6 +107,8 @@ def _run(
     def wanted(step: Step) -> bool:
         return STEPS.index(step) <= STEPS.index(until)
 
+    if wanted("train"):
+        check_means(config)
     cohort = usable_cohort(
         config,
         exclude_failed=exclude_failed,
@@ -132,6 +140,7 @@ def _run(
         stains = fit_stains(sources, tiles, partitions, config=config)
         slide_keys = embed_slides(tiles, config=config, reporter=reporter, stains=stains)
     result = StudyResult(layout=layout, cohort=cohort, partitions=partitions)
+    call_helpers(config)
     if not wanted("train"):
         return result
     fitting = Fitting(

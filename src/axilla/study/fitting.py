@@ -65,6 +65,7 @@ class Fitting:
         settings = {n: v for n, v in config.model_dump(mode="json").items() if n in used}
         settings["encoder"] = encoder_record(self)
         settings["bags"] = bags_record(config)
+        settings["training"] = config.training.decisive()
         settings["aggregator"] = config.aggregator_of(method).model_dump(mode="json")
         if not spec.images:
             settings = {n: settings[n] for n in ("endpoint", "clinical")}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-import io
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from axilla import __version__
 from axilla.analysis.thresholds import choose_threshold, is_chosen_on_validation
@@ -20,12 +17,15 @@ from axilla.features.encoders import build_encoder
 from axilla.features.registry import encoder_spec
 from axilla.mil.bundle import Bundle, to_stored
 from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
+from axilla.mil.history import HISTORY, history_csv
 from axilla.mil.model import DLCNB
-from axilla.mil.training import History, TrainingData, train
+from axilla.mil.resuming import CHECKPOINT
+from axilla.mil.training import History, Keeping, TrainingData, train
 from axilla.study.fitting import Fitting, encoder_record
 from axilla.study.given import bags_record
 from axilla.study.instances import bag_drawer, instances_of
 from axilla.study.layout import Layout
+from axilla.study.processes import is_helper
 from axilla.study.scoring import load_bundle, scores_of
 
 
@@ -43,11 +43,14 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
     for method, partition in todo:
         folder = layout.model(method, partition.name)
         bundle, history = _train_one(fitting, method, partition, reporter=reporter)
+        if is_helper():
+            continue
         if history is not None:
             sha = _write_history(folder, history)
             bundle = replace(bundle, record={**bundle.record, "history_sha256": sha})
         store.write_model(folder, to_stored(bundle), key=keys[method, partition.name])
-    for method, partition in wanted:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    for method, partition in () if is_helper() else wanted:
         _lock_threshold(fitting, method, partition, key=keys[method, partition.name])
     models = f"{len(wanted)} model{'s' if len(wanted) != 1 else ''}"
     reporter.done("train", models + (f", {len(todo)} now" if todo else ", done before"))
@@ -138,6 +141,11 @@ def _train_network(
             bags=config.bags,
             seed=seed,
             on_epoch=on_epoch,
+            keeping=Keeping(
+                folder=Layout(config.out).model(method, partition.name),
+                key=fitting.key(method, partition),
+                say=reporter.say,
+            ),
         )
 
 
@@ -167,6 +175,7 @@ def _record(
         "partition": {"name": partition.name, "seed": partition.seed},
         "patients": counts,
         "best_epoch": None if history is None else history.best,
+        "epochs": None if history is None else len(history.epochs),
     }
 
 
@@ -188,8 +197,6 @@ def _threshold(fitting: Fitting, bundle: Bundle, partition: Partition) -> dict[s
 
 def _write_history(folder: Path, history: History) -> str:
     """Write `history.csv`; the digest of what it holds."""
-    buffer = io.StringIO()
-    pd.DataFrame([asdict(epoch) for epoch in history.epochs]).to_csv(buffer, index=False)
-    path = folder / "history.csv"
-    store.write_text(path, buffer.getvalue())
+    path = folder / HISTORY
+    store.write_text(path, history_csv(history.epochs))
     return store.file_identity(path, content=True)

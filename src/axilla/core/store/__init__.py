@@ -11,6 +11,7 @@ from axilla.core.store.atomic import (
     text_digest,
     write_bytes,
     write_text,
+    writing,
 )
 from axilla.core.store.features import Features, read_features, read_features_key, write_features
 from axilla.core.store.grids import read_grid, read_grid_key, write_grid
@@ -24,11 +25,17 @@ from axilla.core.store.records import (
     write_predictions,
 )
 from axilla.core.store.steps import forget_step, step_files, step_is_done, write_step
+from axilla.core.store.training_state import (
+    TrainingState,
+    read_training_state,
+    write_training_state,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
     "Features",
     "StoredModel",
+    "TrainingState",
     "digest",
     "file_identity",
     "forget_step",
@@ -41,6 +48,7 @@ __all__ = [
     "read_model",
     "read_model_key",
     "read_predictions",
+    "read_training_state",
     "step_files",
     "step_is_done",
     "sweep",
@@ -53,4 +61,6 @@ __all__ = [
     "write_predictions",
     "write_step",
     "write_text",
+    "write_training_state",
+    "writing",
 ]
