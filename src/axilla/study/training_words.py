@@ -15,10 +15,11 @@ def training_sentences(config: Training) -> list[str]:
         "validation cohort. The test cohort took no part in it."
     )
     most = "" if config.patience is None else "at most "
-    found = [
+    settings = (
         f"Training: Adam, learning rate {config.lr:g}, weight decay {config.weight_decay:g}, "
-        f"{most}{config.epochs} epochs, seed {config.seed}; {kept}"
-    ]
+        f"{most}{config.epochs} epochs, seed {config.seed}"
+    )
+    found = [f"{settings}; {kept}"]
     if config.patience is not None:
         found.append(
             f"Training was stopped early when validation had not improved for {config.patience} "
