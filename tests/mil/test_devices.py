@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,6 @@ from axilla.mil.training import train
 
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)
-resuming.TIME_SHARE = float("inf")
 rng = np.random.default_rng(1)
 patients = [PatientInstances(str(i), i % 2, (str(i),), None) for i in range(18)]
 slides = {p.patient_id: rng.normal(p.label, 3, (15, 6)).astype(np.float32) for p in patients}
@@ -54,6 +54,7 @@ def stop(epoch):
 
 train_to("plain", 0.0)
 if torch.distributed.is_initialized():
+    resuming.TIME_SHARE = float("inf")
     train_to("whole", 0.5)
     try:
         train_to("killed", 0.5, stop)
@@ -64,25 +65,36 @@ if torch.distributed.is_initialized():
 
 
 def start(folder: Path, processes: int) -> None:
+    """Start so many at once, with the variables that `torchrun` sets."""
     folder.mkdir()
     script = folder / "together.py"
     script.write_text(TOGETHER)
-    launcher = (
-        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        if processes > 1
-        else []
-    )
-    done = subprocess.run(
-        [sys.executable, *launcher, str(script), str(folder), "2"],
-        check=False, capture_output=True, text=True, timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": 1,
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    started = []
+    for rank in range(processes):
+        own = shared | {"RANK": rank, "LOCAL_RANK": rank}
+        environment = os.environ | {name: str(value) for name, value in own.items()}
+        command = [sys.executable, str(script), str(folder), "2"]
+        started.append(
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    for process in started:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
 
 
-def test_two_processes_train_as_one(tmp_path):
+def test_two_processes_train_as_one(tmp_path, monkeypatch):
     one, two = tmp_path / "one", tmp_path / "two"
-    start(one, 1)
+    one.mkdir()
+    monkeypatch.setattr(sys, "argv", ["together.py", str(one), "2"])
+    exec(compile(TOGETHER, "together.py", "exec"), {})  # noqa: S102 - ours
     start(two, 2)
     alone = np.load(one / "plain-0.npz")
     first, second = (dict(np.load(two / f"plain-{rank}.npz")) for rank in (0, 1))

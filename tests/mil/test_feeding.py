@@ -131,7 +131,7 @@ def test_a_step_counts_the_bags_of_its_batches(data):
 def test_the_batch_is_of_all_devices():
     config = Training(batch_size=6)
     assert batch_size(config, learns=True, processes=3) == 6
-    with pytest.raises(ConfigError, match="batch_size is 6, which 4 devices cannot share. Set a m"):
+    with pytest.raises(ConfigError, match=r"is 6, which 4 devices cannot share\. Set a"):
         batch_size(config, learns=True, processes=4)
     assert batch_size(Training(), learns=True, processes=4) == 4
     assert batch_size(Training(), learns=False, processes=3) == 33

@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,64 +130,39 @@ def test_the_best_epoch_is_remembered_over_a_kill(features, tmp_path, monkeypatc
     assert_same(whole, again)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np, torch
-from axilla.core.config import Aggregator, Bags, Training
-from axilla.mil import resuming
-from axilla.mil.batches import PatientInstances
-from axilla.mil.feeding import TrainingData
-from axilla.mil.model import DLCNB
-from axilla.mil.training import train
+def die_at_checkpoint(count: int) -> None:
+    """Be killed when the count-th checkpoint is about to get its name."""
+    rename, left = Path.replace, [count]
 
-folder, left = Path(sys.argv[1]), int(sys.argv[2])
-torch.set_num_threads(1)
-resuming.TIME_SHARE = float("inf")
-rename = Path.replace
+    def replace(self, to):
+        left[0] -= to.name == CHECKPOINT
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(self, to)
 
-def replace(self, to):
-    global left
-    left -= to.name == resuming.CHECKPOINT
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return rename(self, to)
-
-Path.replace = replace
-rng = np.random.default_rng(1)
-patients = [PatientInstances(str(i), i % 2, (str(i),), None) for i in range(12)]
-slides = {p.patient_id: rng.normal(p.label, 2, (15, 6)).astype(np.float32) for p in patients}
-data = TrainingData(
-    patients[:8], patients[8:], slides, lambda n, rng: list(rng.permutation(n).reshape(-1, 5)), 2
-)
-network = Aggregator(width=8, attention=4)
-model, _ = train(
-    lambda: DLCNB(encoder=None, features=6, clinical=0, classes=2, config=network),
-    data, config=Training(epochs=6, lr=0.01, batch_size=4), bags=Bags(size=5, redraw=True),
-    seed=3, keeping=resuming.Keeping(folder, "k", print),
-)
-np.savez(folder / "weights.npz", **{n: t.numpy() for n, t in model.state_dict().items()})
-"""
-"""A training that is killed when the count-th checkpoint is about to get its name."""
+    Path.replace = replace
 
 
-def start(folder: Path, count: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(count)],
-        check=False, capture_output=True, text=True, timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-
-
-def test_killed_by_the_system_it_ends_with_the_same_weights(tmp_path):
-    assert start(tmp_path / "whole", -1).returncode == 0
-    assert start(tmp_path / "killed", 4).returncode == -signal.SIGKILL
-    again = start(tmp_path / "killed", -1)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout == "The training goes on after epoch 3.\n"
-    whole, killed = (np.load(tmp_path / name / "weights.npz") for name in ("whole", "killed"))
-    assert set(whole.files) == set(killed.files)
-    assert all(np.array_equal(whole[name], killed[name]) for name in whole.files)
+# A process that is forked need not import everything again; there is one thread of torch's here.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_killed_by_the_system_it_ends_with_the_same_weights(features, tmp_path):
+    whole, history = run(features, tmp_path / "whole", bags=Bags(size=5, redraw=True))
+    child = os.fork()
+    if child == 0:
+        try:
+            die_at_checkpoint(4)
+            run(features, tmp_path / "killed", bags=Bags(size=5, redraw=True))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    said: list[str] = []
+    again, history_again = run(
+        features, tmp_path / "killed", bags=Bags(size=5, redraw=True), said=said
+    )
+    assert said == ["The training goes on after epoch 3."]
+    assert_same(whole, again)
+    assert history == history_again
 
 
 def test_what_write_and_read_of_a_state_hold(tmp_path):
