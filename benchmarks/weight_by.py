@@ -88,8 +88,8 @@ def main() -> int:
         )
         gain = both[:, 0] - both[:, 1]
         print(
-            f"weight_by, {cohorts}: test AUC {both[:, 0].mean():.3f} by patient, {both[:, 1].mean():.3f} by bag; "
-            f"difference {gain.mean():+.3f} (standard error "
+            f"weight_by, {cohorts}: test AUC {both[:, 0].mean():.3f} by patient, "
+            f"{both[:, 1].mean():.3f} by bag; difference {gain.mean():+.3f} (standard error "
             f"{gain.std(ddof=1) / np.sqrt(len(gain)):.3f}, {len(gain)} seeds, patient ahead in "
             f"{int((gain > 0).sum())})"
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import sys
 
 import pytest
@@ -29,7 +30,12 @@ def test_the_history_is_a_table_to_the_last_digit(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
 
 
-def trained(toy, draw, *, val=4, **settings):
+@pytest.fixture
+def trained(toy, draw):
+    return functools.partial(train_toy, toy, draw)
+
+
+def train_toy(toy, draw, *, val=4, **settings):
     some = toy(12, seed=1)
     data = TrainingData(some.patients[val:], some.patients[:val], some.slides, draw, 2)
     return train(
@@ -51,23 +57,21 @@ def trained(toy, draw, *, val=4, **settings):
         ([0.5, 0.4, 0.3, 0.2, 0.1, 0.0], None, (6, 0, False)),
     ],
 )
-def test_patience_counts_epochs_without_improvement(
-    toy, draw, monkeypatch, aucs, patience, expected
-):
+def test_patience_counts_epochs_without_improvement(trained, monkeypatch, aucs, patience, expected):
     monkeypatch.setattr(module, "_validate", lambda *_, number, **__: (0.5, aucs[number]))
-    _, history = trained(toy, draw, epochs=6, patience=patience)
+    _, history = trained(epochs=6, patience=patience)
     assert (len(history.epochs), history.best, history.stopped) == expected
 
 
-def test_a_lower_loss_at_the_same_auc_is_an_improvement(toy, draw, monkeypatch):
+def test_a_lower_loss_at_the_same_auc_is_an_improvement(trained, monkeypatch):
     monkeypatch.setattr(module, "_validate", lambda *_, number, **__: (0.5 - number / 10, 0.5))
-    _, history = trained(toy, draw, epochs=4, patience=1)
+    _, history = trained(epochs=4, patience=1)
     assert len(history.epochs) == 4
 
 
-def test_patience_without_validation_is_refused(toy, draw):
+def test_patience_without_validation_is_refused(trained):
     with pytest.raises(ConfigError, match="nobody is in the validation cohort"):
-        trained(toy, draw, val=0, epochs=2, patience=1)
+        trained(val=0, epochs=2, patience=1)
 
 
 def test_tensorboard_shows_the_same_figures(tmp_path):
