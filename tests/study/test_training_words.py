@@ -13,9 +13,12 @@ def test_the_report_says_how_the_training_was_done():
         Training(patience=1, class_weights="balanced", sampling="balanced")
     )
     assert ", at most 200 epochs, seed" in first
-    assert more == [
+    stopped, weighed = more
+    assert stopped == (
         "Training was stopped early when validation had not improved for 1 epoch (history.csv "
-        "beside each model lists them).",
+        "beside each model lists them)."
+    )
+    assert weighed == (
         "The classes were given the same weight in the loss. Each epoch drew patients so that the "
-        "classes came equally often.",
-    ]
+        "classes came equally often."
+    )
