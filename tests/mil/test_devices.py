@@ -85,9 +85,14 @@ def start(folder: Path, processes: int) -> None:
         started.append(
             subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         )
-    for process in started:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    try:
+        for process in started:
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors
+    finally:
+        for process in started:
+            process.kill()  # as `torchrun` ends the others where one has failed
+            process.communicate()
 
 
 def test_two_processes_train_as_one(tmp_path, monkeypatch):

@@ -21,7 +21,8 @@ from axilla.study.chain import run
 def study_of(plain_study: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     names = [f"P{i:02d}" for i in range(16)]
     rows = [
-        f"{name},{40 + i},2.0,positive,negative,negative,{i % 2}" for i, name in enumerate(names)
+        f"{name},{40 + i % 7},{1 + i % 5},positive,negative,negative,{i % 2}"
+        for i, name in enumerate(names)
     ]
     more = {"methods": ("clinical", "dl-cnb"), "threshold": 0.5}
     return plain_study(rows, names) | more
@@ -47,10 +48,14 @@ def start_together(study: Path, processes: int) -> list[tuple[str, str]]:
         for rank in range(processes)
     ]  # fmt: skip
     said = []
-    for process in started:
-        out, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-        said.append((out, errors))
+    try:
+        for process in started:
+            said.append(process.communicate(timeout=300))
+            assert process.returncode == 0, said[-1]
+    finally:
+        for process in started:
+            process.kill()  # as `torchrun` ends the others where one has failed
+            process.communicate()
     return said
 
 
