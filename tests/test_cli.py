@@ -492,6 +492,17 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Painting slides" in shown
 
 
+def test_a_training_taken_up_again_goes_on_from_its_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys, "stdout", screen := Terminal())
+    with ConsoleReporter().epochs(9, "Training") as on_epoch:
+        on_epoch(Epoch(6, 1e-4, 0.6, None, None))
+        on_epoch(Epoch(7, 1e-4, 0.5, 0.6, 0.75))
+    assert "8/9" in screen.getvalue()
+
+
 def test_lines_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = ConsoleReporter()
     assert list(reporter.track([1, 2], "Cutting patches")) == [1, 2]

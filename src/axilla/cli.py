@@ -313,12 +313,26 @@ def _run(study: Path, *, until: Step, exclude_failed: bool) -> None:
     from axilla.core.config import load_config
 
     config = load_config(study)  # before the heavy imports: its mistakes are told at once
+    devices = config.training.devices
+    if devices not in {"auto", 1} and config.uses_slides and until not in {"tile", "embed"}:
+        _start_processes(int(devices))
     from axilla.study.chain import run as run_study
 
     result = run_study(
         config, until=until, exclude_failed=exclude_failed, reporter=ConsoleReporter()
     )
     _tell(result)
+
+
+def _start_processes(count: int) -> None:
+    """Start this command so many times over, unless `torchrun` did so; then it does not return."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count))
+    command = [sys.executable, *launcher, "-m", "axilla.cli", *sys.argv[1:]]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606 - ourselves
 
 
 def _audit(study: Path) -> None:

@@ -101,6 +101,9 @@ class ConsoleReporter:
             task = progress.add_task(title, total=total)
 
             def show(epoch: Any) -> None:
+                if epoch is not None and epoch.epoch != progress.tasks[task].completed:
+                    # Taken up again: the epochs of the run before say nothing of the time left.
+                    progress.reset(task, completed=epoch.epoch)
                 progress.update(task, advance=1, description=title + _figures(epoch))
 
             yield show
@@ -137,4 +140,6 @@ def _bar() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         transient=True,
+        # By default what took longer than half a minute never gets a time left.
+        speed_estimate_period=7 * 24 * 3600,
     )

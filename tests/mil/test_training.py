@@ -11,6 +11,7 @@ from torch import nn
 
 from axilla.core.config import Aggregator, Bags, Training
 from axilla.core.errors import ConfigError
+from axilla.mil import feeding
 from axilla.mil import training as module
 from axilla.mil.model import DLCNB
 from axilla.mil.prediction import predict_patients
@@ -193,13 +194,13 @@ def test_only_slides_of_training_and_validation_are_read(data, toy, redraw):
 def drawn_in_training(data, monkeypatch, bags, epochs=4):
     """The bags of each epoch."""
     found = []
-    make = module.batches
+    make = feeding.batches
 
     def spy(chosen, **options):
         found.append([(b.slide_id, tuple(sorted(b.indices))) for b in chosen])
         return make(chosen, **options)
 
-    monkeypatch.setattr(module, "batches", spy)
+    monkeypatch.setattr(feeding, "batches", spy)
     run(without_val(data), bags=bags, config=Training(epochs=epochs))
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -81,9 +81,34 @@ class Training(Strict):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """Models trained from as many seeds; a score is their mean, with its spread."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Bags a step; null is 32 for frozen features and 1 end to end."""
+    """Bags a batch, over all devices; null is 32 for frozen features, and 1 a device end to end."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """So many batches make one step: the step of a larger batch in the memory of a smaller one."""
     weight_by: Literal["patient", "bag"] = "patient"
     """patient: every patient weighs the same however many bags the slide gives."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: the classes weigh the same in the loss, however many patients each has."""
+    sampling: Literal["all", "balanced"] = "all"
+    """balanced: each epoch draws patients so that the classes come equally often."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop when validation has not improved for so many epochs; null trains all epochs."""
     augment: bool = False
     """End to end only: mirror and rotate patches, and vary their stain."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    devices: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
+    """Devices to train on, a process each; auto takes as many as were started, else one."""
+    deterministic: bool = False
+    """On a GPU too the same seed gives the same weights, more slowly; on CPUs it always does."""
+    tensorboard: bool = False
+    """Write TensorBoard scalars beside the model; needs the extra `tensorboard`."""
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that decide the weights, for keys.
+
+        Those added after the first models were trained are left out where they change nothing, so
+        that such a model is still known as trained.
+        """
+        settings = self.model_dump(mode="json", exclude={"devices", "tensorboard"})
+        later = ("accumulate", "class_weights", "sampling", "patience", "deterministic")
+        default = {name: Training.model_fields[name].default for name in later}
+        return {n: v for n, v in settings.items() if n not in default or v != default[n]}

@@ -16,7 +16,7 @@ from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter, Silent
 from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition
-from axilla.mil.training import denormals_flushed
+from axilla.mil.devices import denormals_flushed
 from axilla.study.embedding import embed_slides
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
@@ -29,6 +29,7 @@ from axilla.study.inputs import CheckResult, check_inputs, usable_patients
 from axilla.study.instances import SlideArrays, imported_arrays, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
+from axilla.study.processes import call_helpers, check_means, is_helper, wait_for_call
 from axilla.study.reporting import write_report
 from axilla.study.scoring import locked_thresholds, predict_all
 from axilla.study.slide_checks import slides_of
@@ -107,6 +108,11 @@ def run(
     AxillaError
         Another mistake of the user's.
     """
+    if is_helper():
+        wait_for_call(config)
+        until = STEPS[min(STEPS.index(until), STEPS.index("train"))]
+        with denormals_flushed():
+            return _run(config, until=until, exclude_failed=exclude_failed, reporter=Silent())
     with denormals_flushed(), store.locked(config.out):
         store.sweep(config.out)
         return _run(
@@ -122,12 +128,14 @@ def _run(
     if len(shared.everybody.parts) == 1:
         (fitting,) = _fittings(shared)
         write_people(fitting.cohort, fitting.partitions, config=config)
+        call_helpers(config)
         return _learn(fitting, shared.tiles, until=until, reporter=reporter)
     write_people(whole.cohort, whole.partitions, config=config)
     found: dict[str, StudyResult] = {}
     fittings = _fittings(shared)
     for fitting in fittings:
         write_people(fitting.cohort, fitting.partitions, config=fitting.config)
+    call_helpers(config)
     for name, fitting in zip(shared.everybody.names, fittings, strict=True):
         reporter.say(f"endpoint  {name}")
         tiles = None if shared.tiles is None else tiles_of(shared.tiles, fitting.cohort, config)
@@ -146,6 +154,8 @@ def _prepare(
     config: StudyConfig, *, until: Step, exclude_failed: bool, reporter: Reporter
 ) -> _Shared:
     """Check, cut, split and embed, for all endpoints at once."""
+    if _wanted("train", until):
+        check_means(config)
     everybody = usable_patients(
         config,
         exclude_failed=exclude_failed,

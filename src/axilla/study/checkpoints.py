@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from axilla import __version__
 from axilla.cohorts.bcnb import TASKS
 from axilla.cohorts.bcnb_standard import STANDARDS
 from axilla.core import store
@@ -21,6 +20,7 @@ from axilla.core.errors import ConfigError, StoreError
 from axilla.features.encoders import encoder_to_fill
 from axilla.mil.original import BatchNormBy, OriginalPreprocessor
 from axilla.mil.original_state import HeadShape, head_shape, read_checkpoint, renamed_state
+from axilla.study.model_records import versions
 
 BAG = 10
 """Patches a bag in the paper."""
@@ -99,7 +99,7 @@ def import_checkpoint(
     _refuse_another(folder, key)
     record = _record(path, sha, settings, shape, task=number, batch_norm=batch_norm)
     # Its seed is nowhere said.
-    record["members"] = [{"key": key, "seed": None}]
+    record["members"] = [{"key": key, "seed": None, "partition": "imported"}]
     store.write_model(folder, _stored(tensors, record), key=key)
     return ImportedCheckpoint(
         folder=folder,
@@ -165,7 +165,7 @@ def _record(
     endpoint = TASKS[task]
     preprocessor = _preprocessor(task) if shape.clinical else None
     return {
-        "versions": {"axilla": __version__},
+        "versions": versions(),
         "original": True,
         "batch_norm": batch_norm,
         "source": {"file": path.name, "sha256": sha, "task": task},

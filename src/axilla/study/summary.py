@@ -14,6 +14,7 @@ from axilla.report.contents import Highlight
 from axilla.study.fitting import Fitting
 from axilla.study.imported import Imported
 from axilla.study.spread import ensemble_sentences, spread_sentences
+from axilla.study.training_words import training_sentences
 
 SHOWN_SLIDES = 20
 """Most slides that a sentence lists."""
@@ -120,12 +121,7 @@ def method_sentences(config: StudyConfig, imported: Imported | None = None) -> t
     elif config.uses_slides:
         found += _image_sentences(config)
     if config.uses_slides:
-        found.append(
-            f"Training: Adam, learning rate {config.training.lr:g}, weight decay "
-            f"{config.training.weight_decay:g}, {config.training.epochs} epochs, seed "
-            f"{config.training.seed}; the epoch with the highest AUC in validation was kept, the "
-            "last one where there is no validation cohort. The test cohort took no part in it."
-        )
+        found += training_sentences(config.training)
     found += ensemble_sentences(config)
     if config.uses_clinical:
         names = ", ".join((*config.clinical.numeric, *config.clinical.categorical))

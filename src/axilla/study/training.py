@@ -18,7 +18,8 @@ from axilla.features.registry import encoder_spec
 from axilla.mil.bundle import Bundle, Member
 from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
 from axilla.mil.model import DLCNB
-from axilla.mil.training import History, TrainingData, train
+from axilla.mil.resuming import CHECKPOINT
+from axilla.mil.training import History, Keeping, TrainingData, train
 from axilla.study.fitting import Fitting
 from axilla.study.instances import bag_drawer, instances_of
 from axilla.study.layout import Layout
@@ -33,6 +34,7 @@ from axilla.study.members import (
 )
 from axilla.study.model_card import write_card
 from axilla.study.model_records import cohort_summary, model_record, same_but, validation_entry
+from axilla.study.processes import is_helper
 from axilla.study.scoring import load_bundle, scores_of
 
 
@@ -48,8 +50,14 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
         != keys[method, partition.name]
     ]
     for method, partition in todo:
+        if is_helper():
+            if method_spec(method).images:
+                _train_members(fitting, method, partition, reporter=reporter)
+            continue
         key = keys[method, partition.name]
         _train_one(fitting, method, partition, key=key, reporter=reporter)
+    if is_helper():
+        return keys
     for method, partition in wanted:
         _bring_up_to_date(fitting, method, partition, key=keys[method, partition.name])
         write_card(layout.model(method, partition.name))
@@ -92,6 +100,7 @@ def _train_one(
     bundle = replace(bundle, record={**bundle.record, **chosen})
     folder = Layout(fitting.config.out).model(method, partition.name)
     write_bundle(folder, bundle, history=join_histories(members), key=key)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _bundle(fitting: Fitting, method: str, partition: Partition, members: list[Trained]) -> Bundle:
@@ -136,9 +145,16 @@ def _train_members(
             continue
         title = f"Training {method}" + ("" if partition.name == "split" else f" {partition.name}")
         title += f", {index + 1} of {len(seeds)}" if len(seeds) > 1 else ""
-        network, history = _train_network(
-            fitting, method, partition, preprocessor, seed=seed, title=title, reporter=reporter
+        alone = layout.member(method, partition.name, index)
+        keeping = Keeping(
+            folder=alone if len(seeds) > 1 else layout.model(method, partition.name),
+            key=key,
+            say=reporter.say,
         )
+        network, history = _train_network(
+            fitting, method, partition, preprocessor, seed=seed, title=title, keeping=keeping,
+            reporter=reporter,
+        )  # fmt: skip
         told = _told(fitting, method, partition, seed=seed, history=history)
         trained = Trained(
             member=Member(network=network, preprocessor=preprocessor),
@@ -147,13 +163,10 @@ def _train_members(
             first_weights=_first_weights(network),
         )
         members.append(trained)
-        if len(seeds) > 1:
-            write_bundle(
-                layout.member(method, partition.name, index),
-                _bundle(fitting, method, partition, [trained]),
-                history=trained.history,
-                key=key,
-            )
+        if len(seeds) > 1 and not is_helper():
+            own = _bundle(fitting, method, partition, [trained])
+            write_bundle(alone, own, history=trained.history, key=key)
+            (alone / CHECKPOINT).unlink(missing_ok=True)
     return members
 
 
@@ -183,6 +196,7 @@ def _train_network(
     *,
     seed: int,
     title: str,
+    keeping: Keeping,
     reporter: Reporter,
 ) -> tuple[DLCNB, History]:
     config = fitting.config
@@ -218,6 +232,7 @@ def _train_network(
             bags=config.bags,
             seed=seed,
             on_epoch=on_epoch,
+            keeping=keeping,
         )
 
 

@@ -11,6 +11,7 @@ from axilla.core.store.atomic import (
     text_digest,
     write_bytes,
     write_text,
+    writing,
 )
 from axilla.core.store.feature_facts import read_weights_digest
 from axilla.core.store.feature_rows import FeatureRows, open_features, plain_rows
@@ -33,6 +34,11 @@ from axilla.core.store.records import (
     write_predictions,
 )
 from axilla.core.store.steps import forget_step, step_files, step_is_done, write_step
+from axilla.core.store.training_state import (
+    TrainingState,
+    read_training_state,
+    write_training_state,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -40,6 +46,7 @@ __all__ = [
     "Features",
     "ModelRecord",
     "StoredModel",
+    "TrainingState",
     "digest",
     "file_identity",
     "forget_step",
@@ -55,6 +62,7 @@ __all__ = [
     "read_model_key",
     "read_model_record",
     "read_predictions",
+    "read_training_state",
     "read_weights_digest",
     "step_files",
     "step_is_done",
@@ -68,4 +76,6 @@ __all__ = [
     "write_predictions",
     "write_step",
     "write_text",
+    "write_training_state",
+    "writing",
 ]

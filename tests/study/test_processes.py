@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from axilla import cli
+from axilla.core.config import StudyConfig
+from axilla.core.errors import ConfigError
+from axilla.study.chain import run
+
+
+def study_of(plain_study: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    names = [f"P{i:02d}" for i in range(16)]
+    rows = [
+        f"{name},{40 + i % 7},{1 + i % 5},positive,negative,negative,{i % 2}"
+        for i, name in enumerate(names)
+    ]
+    more = {"methods": ("clinical", "dl-cnb"), "threshold": 0.5}
+    return plain_study(rows, names) | more
+
+
+def start_together(study: Path, processes: int) -> list[tuple[str, str]]:
+    """Start `axilla train` so often, with the variables that `torchrun` sets; what each said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": 1,
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "axilla.cli", "train", str(study)],
+            env=os.environ
+            | {name: str(v) for name, v in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(processes)
+    ]  # fmt: skip
+    said = []
+    try:
+        for process in started:
+            said.append(process.communicate(timeout=300))
+            assert process.returncode == 0, said[-1]
+    finally:
+        for process in started:
+            process.kill()  # as `torchrun` ends the others where one has failed
+            process.communicate()
+    return said
+
+
+def test_a_study_trains_in_two_processes_of_which_one_writes(
+    plain_study: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    settings = study_of(plain_study)
+    settings["training"] = {"epochs": 2, "devices": 2, "batch_size": 4, "restarts": None}
+    study = tmp_path / "study.yaml"
+    plain = StudyConfig.model_validate(settings).model_dump(mode="json")
+    study.write_text(yaml.safe_dump(plain), encoding="utf-8")
+    first, second = start_together(study, 2)
+    assert "train     2 models, 2 now" in first[0]
+    assert second[0] == ""
+    folder = tmp_path / "out" / "models" / "dl-cnb"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "history.csv", "model.json", "model.safetensors",
+    ]  # fmt: skip
+    assert json.loads((folder / "model.json").read_text())["epochs"] == 2
+    # What several trained, one knows as trained.
+    alone = StudyConfig.model_validate(
+        settings | {"training": settings["training"] | {"devices": 1}}
+    )
+    before = (folder / "model.json").stat().st_mtime_ns
+    run(alone, until="train")
+    assert (folder / "model.json").stat().st_mtime_ns == before
+
+
+def test_devices_that_were_not_started_are_refused_before_any_computing(
+    plain_study: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    settings = study_of(plain_study) | {"training": {"epochs": 1, "devices": 3}}
+    with pytest.raises(ConfigError, match=r"training\.devices is 3, but 1 process was started\."):
+        run(StudyConfig.model_validate(settings))
+    assert not (tmp_path / "out" / "patches").exists()
+
+
+def test_the_command_starts_as_many_processes_as_the_study_wants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, command: started.append(command))
+    monkeypatch.setattr(sys, "argv", ["axilla", "train", "study.yaml"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cli._start_processes(4)
+    assert started[0][-6:] == [
+        "--nproc-per-node", "4", "-m", "axilla.cli", "train", "study.yaml",
+    ]  # fmt: skip
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    cli._start_processes(4)
+    assert len(started) == 1, "those that were started start no more"
