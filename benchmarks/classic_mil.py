@@ -106,9 +106,7 @@ def score_fold(
         classes=2,
     )
     model, _ = train(
-        lambda: DLCNB(
-            encoder=None, features=seen.shape[1], clinical=0, classes=2, config=pooling
-        ),
+        lambda: DLCNB(encoder=None, features=seen.shape[1], clinical=0, classes=2, config=pooling),
         data,
         config=training,
         bags=Bags(size=max(map(len, given.bags))),

@@ -12,7 +12,10 @@ from pydantic_core import PydanticKnownError
 AGGREGATORS = ("attention", "gated", "mean", "max")
 """Ways in which a bag's instances become one vector."""
 _FAMILIES = {"dl-cnb": "DL-CNB", "dl-cnb+c": "DL-CNB+C"}
-_CLINICAL = {"clinical": "Clinical data only"}
+_CLINICAL = {
+    "clinical": "Clinical data only",
+    "clinical-boosting": "Clinical data, gradient boosting",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from torch import nn
 from axilla.core.config import Aggregator
 from axilla.core.errors import AxillaError, StoreError
 from axilla.core.store import StoredModel
+from axilla.mil.boosting import BoostingModel
 from axilla.mil.clinical import LogisticModel, Preprocessor
 from axilla.mil.model import DLCNB
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A trained method: the clinical regression, or the network with its preprocessor."""
+    """A trained method: a clinical model, or the network with its preprocessor."""
 
     method: str
     classes: tuple[str, ...]
@@ -29,6 +30,12 @@ class Bundle:
     logistic: LogisticModel | None = None
     network: DLCNB | None = None
     preprocessor: Preprocessor | None = None
+    boosting: BoostingModel | None = None
+
+    @property
+    def clinical_model(self) -> LogisticModel | BoostingModel | None:
+        """The model that reads clinical data alone, where the method is one."""
+        return self.boosting if self.logistic is None else self.logistic
 
 
 def to_stored(bundle: Bundle) -> StoredModel:
@@ -44,6 +51,10 @@ def to_stored(bundle: Bundle) -> StoredModel:
         record["clinical"] = bundle.logistic.preprocessor.to_json()
         tensors = {"weights": bundle.logistic.weights, "intercept": bundle.logistic.intercept}
         return StoredModel(tensors=tensors, record=record)
+    if bundle.boosting is not None:
+        record["architecture"] = {"kind": "boosting"}
+        record["clinical"] = bundle.boosting.preprocessor.to_json()
+        return StoredModel(tensors=bundle.boosting.tensors(), record=record)
     if bundle.network is None:
         raise ValueError("a bundle holds a regression or a network")
     record["architecture"] = {
@@ -99,6 +110,13 @@ def _from_stored(
             intercept=stored.tensors["intercept"],
         )
         return Bundle(method=method, classes=classes, record=record, logistic=logistic)
+    if shape["kind"] == "boosting":
+        if preprocessor is None:
+            raise ValueError("a boosting bundle holds its preprocessor")
+        boosting = BoostingModel.from_tensors(
+            stored.tensors, preprocessor=preprocessor, classes=len(classes)
+        )
+        return Bundle(method=method, classes=classes, record=record, boosting=boosting)
     network = DLCNB(
         encoder=make_encoder(record["encoder"]) if shape["end_to_end"] else None,
         features=int(shape["features"]),

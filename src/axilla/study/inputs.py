@@ -10,8 +10,8 @@ from axilla.core.errors import AxillaError, InputProblems, Problem, WriteError
 from axilla.core.progress import Reporter
 from axilla.core.split import make_partitions
 from axilla.core.types import Cohort
-from axilla.mil.clinical import fit_preprocessor
 from axilla.study.checking import CheckMemory, same_files, write_check
+from axilla.study.clinical_checks import unseen_categories
 from axilla.study.given import check_given
 from axilla.study.imported import check_imported
 from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
@@ -55,7 +55,7 @@ def check_inputs(
         result = CheckResult(cohort=None, problems=(error.problem,))
         return result if slides_only else _written(result, config=config, memory=memory)
     problems = list(reading.problems)
-    notes: list[Problem] = []
+    notes: list[Problem] = list(reading.notes)
     cohort = reading.cohort
     slides = slides_of(cohort.patients) if config.imported is None else []
     if config.uses_slides:
@@ -159,10 +159,7 @@ def _check_split(cohort: Cohort, config: StudyConfig) -> list[Problem]:
             *telling_columns(cohort, partitions, config=config),
         ]
         if config.uses_clinical:
-            for partition in partitions:
-                members = set(partition.members("train"))
-                training = [p for p in cohort.patients if p.patient_id in members]
-                fit_preprocessor(training, config=config.clinical)
+            leaks += unseen_categories(cohort, partitions, config=config)
     except AxillaError as error:
         problem = error.problem
         return [problem if problem.file is not None else replace(problem, file=config.cohort)]

@@ -15,6 +15,7 @@ from axilla.core.types import Partition, Patient, Prediction
 from axilla.features.encoders import build_encoder
 from axilla.mil.bundle import Bundle, from_stored
 from axilla.mil.prediction import predict_patients
+from axilla.study.clinical_checks import filled_sentences
 from axilla.study.fitting import Fitting
 from axilla.study.imported import refuse_other_features
 from axilla.study.instances import bag_drawer, instances_of
@@ -35,6 +36,8 @@ def predict_all(
     if store.step_is_done(config.out, "predict", key=key):
         reporter.done("predict", "done before")
         return store.read_predictions(layout.predictions)
+    for sentence in filled_sentences(fitting):
+        reporter.say(f"note      {sentence}")
     predictions: list[Prediction] = []
     wanted = [(m, p) for m in config.methods for p in fitting.partitions]
     for method, partition in reporter.track(wanted, "Predicting"):
@@ -84,8 +87,8 @@ def scores_of(
     """Probability of each class by patient id."""
     if not patients:
         return {}
-    if bundle.logistic is not None:
-        rows = bundle.logistic.predict(patients)
+    if bundle.clinical_model is not None:
+        rows = bundle.clinical_model.predict(patients)
         return {p.patient_id: tuple(map(float, rows[i])) for i, p in enumerate(patients)}
     if bundle.network is None or fitting.slides is None:
         raise ValueError("an image method needs its network and slides")

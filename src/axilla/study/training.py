@@ -18,6 +18,7 @@ from axilla.core.progress import Reporter
 from axilla.core.types import Partition
 from axilla.features.encoders import build_encoder
 from axilla.features.registry import encoder_spec
+from axilla.mil.boosting import fit_boosting
 from axilla.mil.bundle import Bundle, to_stored
 from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
 from axilla.mil.model import DLCNB
@@ -74,7 +75,12 @@ def _train_one(
     train_patients = fitting.patients(partition, "train")
     history = None
     spec = method_spec(method)
-    if not spec.images:
+    if method == "clinical-boosting":
+        boosting = fit_boosting(
+            train_patients, classes=classes, config=config.clinical, seed=partition.seed
+        )
+        bundle = Bundle(method=method, classes=fitting.cohort.classes, record={}, boosting=boosting)
+    elif not spec.images:
         logistic = fit_logistic(train_patients, classes=classes, config=config.clinical)
         bundle = Bundle(method=method, classes=fitting.cohort.classes, record={}, logistic=logistic)
     else:
