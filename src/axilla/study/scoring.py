@@ -15,7 +15,7 @@ from axilla.core.types import Partition, Patient, Prediction
 from axilla.features.encoders import build_encoder
 from axilla.mil.bundle import Bundle, from_stored
 from axilla.mil.prediction import predict_patients
-from axilla.study.clinical_checks import filled_sentences
+from axilla.study.clinical_telling import filled_sentences
 from axilla.study.fitting import Fitting
 from axilla.study.imported import refuse_other_features
 from axilla.study.instances import bag_drawer, instances_of

@@ -10,7 +10,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.methods import method_title
 from axilla.core.types import Cohort
 from axilla.report.contents import Highlight
-from axilla.study.clinical_checks import clinical_sentence, filled_sentences
+from axilla.study.clinical_telling import clinical_sentence, filled_sentences
 from axilla.study.fitting import Fitting
 from axilla.study.imported import Imported
 
