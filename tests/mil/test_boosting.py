@@ -158,6 +158,4 @@ def test_arrays_that_are_no_trees_are_refused(stored, change):
 def test_trees_are_checked_against_the_vector(stored):
     whole = from_stored(stored, make_encoder=pytest.fail).boosting
     with pytest.raises(ValueError, match="no trees over the clinical vector"):
-        BoostingModel.from_tensors(
-            stored.tensors, preprocessor=whole.preprocessor, classes=3
-        )
+        BoostingModel.from_tensors(stored.tensors, preprocessor=whole.preprocessor, classes=3)
