@@ -58,41 +58,34 @@ def test_values_named_twice_in_other_case():
         )
 
 
-RANGE = "if it is right, declare the range: "
-
-
 @pytest.mark.parametrize(
-    ("column", "cell", "told"),
+    ("column", "cell", "cause", "instead"),
     [
+        ("age", "200", "200 years, but should be at most 120.", "Correct the value; max"),
         (
-            "age", "200", "`age` is 200 years, but should be at most 120. Correct the value; "
-            f"{RANGE}{{name: age, max: ...}}.",
+            "age", "1965",
+            "1965 years, but should be at most 120; it is probably the year of birth.",
+            "Write the age at biopsy in years; max",
         ),
+        ("age", "-1", "-1 years, but should be at least 10.", "Correct the value; min"),
         (
-            "age", "1965", "`age` is 1965 years, but should be at most 120; it is probably the "
-            f"year of birth. Write the age at biopsy in years; {RANGE}{{name: age, max: ...}}.",
+            "tumor_size_cm", "250", "250 cm, but should be at most 20; it is probably in mm.",
+            "Write it in cm; max",
         ),
-        (
-            "age", "-1", "`age` is -1 years, but should be at least 10. Correct the value; "
-            f"{RANGE}{{name: age, min: ...}}.",
-        ),
-        (
-            "tumor_size_cm", "250", "`tumor_size_cm` is 250 cm, but should be at most 20; it is "
-            f"probably in mm. Write it in cm; {RANGE}{{name: tumor_size_cm, max: ...}}.",
-        ),
-        (
-            "tumor_size_cm", "0", "`tumor_size_cm` is 0 cm, but should be at least 0.01. Correct "
-            f"the value; {RANGE}{{name: tumor_size_cm, min: ...}}.",
-        ),
+        ("tumor_size_cm", "0", "0 cm, but should be at least 0.01.", "Correct the value; min"),
     ],
 )  # fmt: skip
-def test_a_number_that_no_patient_has(study, rows, column, cell, told):
+def test_a_number_that_no_patient_has(study, rows, column, cell, cause, instead):  # noqa: PLR0917
     rows[1][column] = cell
     config = study(rows)
     reading = read_cohort(config)
     (problem,) = reading.problems
     assert (problem.patient, problem.file, problem.fatal) == ("8", config.cohort, False)
-    assert f"{problem.cause} {problem.remedy}" == told
+    assert problem.cause == f"`{column}` is {cause}"
+    what, bound = instead.split("; ")
+    assert problem.remedy == (
+        f"{what}; if it is right, declare the range: {{name: {column}, {bound}: ...}}."
+    )
     assert [p.patient_id for p in reading.cohort.patients] == ["007", "9", "10"]
 
 

@@ -191,8 +191,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(refusal, keys, sente
             {"methods": ["dlcnb"]},
             (
                 "`methods.0` is 'dlcnb', but may be clinical, clinical-boosting, dl-cnb, "
-                "dl-cnb-attention, dl-cnb-gated, dl-cnb-mean, dl-cnb-max, dl-cnb+c, dl-cnb+c-attention, "
-                "dl-cnb+c-gated, dl-cnb+c-mean, dl-cnb+c-max (did you mean "
+                "dl-cnb-attention, dl-cnb-gated, dl-cnb-mean, dl-cnb-max, dl-cnb+c, "
+                "dl-cnb+c-attention, dl-cnb+c-gated, dl-cnb+c-mean, dl-cnb+c-max (did you mean "
                 "`dl-cnb`?)."
             ),
         ),
