@@ -42,12 +42,15 @@ def bcnb(name: str) -> list[str]:
     config = load_config(HERE / f"{name}.yaml")
     metrics = run(config, reporter=ConsoleReporter()).metrics or {}
     rows = []
-    for item in config.published:
-        ours = metrics["methods"]["clinical"][item.cohort]["auc"]
-        rows.append(
-            f"| {name}, {item.cohort} | {item.auc:.3f} | {ours['value']:.3f} "
-            f"[{ours['low']:.3f}, {ours['high']:.3f}] |"
-        )
+    for method, cohorts in metrics["methods"].items():
+        shown = name if method == "clinical" else f"{name}, {method}"
+        published = {item.cohort: item.auc for item in config.published if item.method == method}
+        for cohort, entry in cohorts.items():
+            ours, theirs = entry["auc"], published.get(cohort)
+            rows.append(
+                f"| {shown}, {cohort} | {'' if theirs is None else f'{theirs:.3f}'} | "
+                f"{ours['value']:.3f} [{ours['low']:.3f}, {ours['high']:.3f}] |"
+            )
     return rows
 
 
@@ -116,6 +119,7 @@ STUDIES: dict[str, Callable[[str], list[str]]] = {
     "ucsb-gated": ucsb,
     "synthetic": synthetic,
     "ucsb-by-array": ucsb,
+    "bcnb-boosting": bcnb,
     "bcnb-clinical": bcnb,
     "bcnb-clinical-n1-2": bcnb,
     "bcnb-clinical-n3plus": bcnb,

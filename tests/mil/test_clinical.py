@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from axilla.core.cohort import read_cohort
 from axilla.core.config import Clinical, StudyConfig
-from axilla.core.errors import CohortError
+from axilla.core.errors import CohortError, StoreError
 from axilla.core.split import make_partitions
-from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
+from axilla.mil.clinical import Filled, Preprocessor, fit_logistic, fit_preprocessor
 
 COLUMNS = Clinical(numeric=("age", "size"), categorical=("er",))
 IMPUTED = COLUMNS.model_copy(update={"missing": "impute"})
@@ -74,8 +74,83 @@ def test_a_missing_value_is_imputed_by_mean_and_mode_of_training(three, patient)
     fitted = fit_preprocessor(gaps, config=IMPUTED)
     assert fitted.means[0] == 50.0
     assert fitted.modes == ("positive",)
-    row = fitted.transform([patient("z", age=None, size=None, er=None)])[0]
-    np.testing.assert_allclose(row, [0, 0, 0, 1])
+    assert fitted.flags == ("age", "er")
+    assert fitted.names[-3:] == ("er=positive", "age_missing", "er_missing")
+    assert fitted.width == 6
+    # Nobody in training lacked the size: it is imputed, and no entry of the vector tells of it.
+    missing = patient("z", age=None, size=None, er=None)
+    whole = patient("y", age=50.0, size=2.75, er="negative")
+    np.testing.assert_allclose(
+        fitted.transform([missing, whole]), [[0, 0, 0, 1, 1, 1], [0, 0, 1, 0, 0, 0]]
+    )
+    assert fitted.filled([missing, whole]) == (
+        Filled("z", "age", None, flagged=True),
+        Filled("z", "size", None, flagged=False),
+        Filled("z", "er", None, flagged=True),
+    )
+
+
+def test_complete_data_have_no_flags_under_either_policy(three):
+    refusing, imputing = (fit_preprocessor(three, config=c) for c in (COLUMNS, IMPUTED))
+    assert imputing.flags == ()
+    np.testing.assert_array_equal(refusing.transform(three), imputing.transform(three))
+
+
+def test_an_unseen_category_as_unknown_is_none_of_the_known(three, patient):
+    fitted = fit_preprocessor(three, config=COLUMNS.model_copy(update={"unseen": "unknown"}))
+    stranger = patient("z", age=50.0, size=3.0, er="equivocal")
+    np.testing.assert_array_equal(fitted.transform([stranger]), [[0, 0, 0, 0]])
+    assert fitted.filled([*three, stranger]) == (Filled("z", "er", "equivocal", flagged=False),)
+
+
+def test_the_training_range_is_kept_of_groups_only(three, patient):
+    assert fit_preprocessor(three, config=COLUMNS).ranges == (None, None)
+    many = [patient(str(i), age=float(i), size=float(i % 2)) for i in range(101)]
+    gaps = [patient(f"g{i}", age=None, size=1.0) for i in range(5)]
+    declared = Clinical.model_validate(
+        {
+            "numeric": [{"name": "age", "unit": "years"}, "size"],
+            "categorical": ["er"],
+            "missing": "impute",
+        }
+    )
+    fitted = fit_preprocessor([*many, *gaps], config=declared)
+    assert fitted.ranges == ((1.0, 99.0), (0.0, 1.0))
+    assert fitted.units == ("years", None)
+    assert fitted.out_of_range(patient("z", age=99.0, size=0.5)) == ()
+    assert fitted.out_of_range(patient("z", age=None, size=None)) == ()
+    little = "so the model knows little of such patients."
+    assert fitted.out_of_range(patient("z", age=120.0, size=2.0)) == (
+        f"`age` is 120 years; 98% of the training patients have 1 to 99 years, {little}",
+        f"`size` is 2; 98% of the training patients have 0 to 1, {little}",
+    )
+    nine = fit_preprocessor(
+        [*many[:9], *(patient(f"h{i}", age=None, size=1.0) for i in range(50))], config=declared
+    )
+    assert nine.ranges[0] is None
+
+
+VERSION_1 = {
+    "numeric": ["age", "size"], "means": [50.0, 3.0], "sds": [10.0, 2.0],
+    "categorical": ["er"], "categories": [["negative", "positive"]], "modes": ["positive"],
+    "missing": "impute",
+}  # fmt: skip
+
+
+def test_a_preprocessor_of_an_older_bundle_does_what_it_did(patient):
+    fitted = Preprocessor.from_json(VERSION_1)
+    assert fitted.names == ("age", "size", "er=negative", "er=positive")
+    rows = fitted.transform([patient("a", age=60.0, size=1.0), patient("b", age=None, er=None)])
+    np.testing.assert_allclose(rows, [[1, -1, 0, 1], [0, -0.5, 0, 1]])
+    with pytest.raises(CohortError, match="which no training patient had"):
+        fitted.transform([patient("c", er="equivocal")])
+    assert fitted.out_of_range(patient("a", age=500.0)) == ()
+    assert Preprocessor.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+
+
+def test_a_preprocessor_of_a_newer_axilla_is_refused():
+    with pytest.raises(StoreError, match=r"is of version 9; .* up to 2\. Update axilla"):
+        Preprocessor.from_json({**VERSION_1, "version": 9})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from axilla.core.clinical_cells import cell_problem, column_problems, in_declared_units
 from axilla.core.config import ColumnSplit, LeaveOutSplit, StudyConfig
 from axilla.core.endpoint import (
     Outside,
@@ -32,7 +33,7 @@ from axilla.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 GENERATED = "GENERATED.txt"
@@ -51,6 +52,8 @@ class CohortReading:
 
     cohort: Cohort
     problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...] = ()
+    """What may well be right, and somebody should look at."""
 
 
 def read_cohort(config: StudyConfig) -> CohortReading:
@@ -66,8 +69,12 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         The table cannot be read or lacks a column that the study names.
     """
     table = read_table(config.cohort)
+    notes: tuple[Problem, ...] = ()
+    if config.uses_clinical:
+        table, notes = in_declared_units(table, config)
     _require(table, config)
-    problems: list[Problem] = []
+    told = column_problems(table, config) if config.uses_clinical else {}
+    problems: list[Problem] = list(told.values())
     excluded: list[Exclusion] = []
     patients: list[Patient] = []
     strata: dict[str, str] = {}
@@ -84,7 +91,7 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         for number in table.index[table["patient_id"] == ""]
     )
     for patient_id, rows in table[table["patient_id"] != ""].groupby("patient_id", sort=False):
-        read = _PatientReader(str(patient_id), rows, config)
+        read = _PatientReader(str(patient_id), rows, config, told=told)
         patient = read.patient(find)
         problems.extend(read.problems)
         excluded.extend(read.excluded)
@@ -104,7 +111,7 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         strata=strata,
     )
     problems.extend(_class_problems(cohort, config))
-    return CohortReading(cohort=cohort, problems=tuple(problems))
+    return CohortReading(cohort=cohort, problems=tuple(problems), notes=notes)
 
 
 def without(cohort: Cohort, dropped: Mapping[str, tuple[str, str]]) -> Cohort:
@@ -132,8 +139,7 @@ def _require(table: pd.DataFrame, config: StudyConfig) -> None:
             file=config.cohort,
         )
     if config.uses_clinical:
-        names = (*config.clinical.numeric, *config.clinical.categorical)
-        require_columns(table, names, file=config.cohort, key="clinical")
+        require_columns(table, config.clinical.names, file=config.cohort, key="clinical")
     if isinstance(config.split, ColumnSplit):
         require_columns(table, [config.split.column], file=config.cohort, key="split.column")
     if config.group_column is not None:
@@ -160,10 +166,13 @@ def _class_problems(cohort: Cohort, config: StudyConfig) -> list[Problem]:
 class _PatientReader:
     """All rows of one patient, read once; problems are gathered, not raised."""
 
-    def __init__(self, patient_id: str, rows: pd.DataFrame, config: StudyConfig) -> None:
+    def __init__(
+        self, patient_id: str, rows: pd.DataFrame, config: StudyConfig, *, told: Collection[str]
+    ) -> None:
         self.patient_id = patient_id
         self.rows = rows
         self.config = config
+        self.told = told
         self.problems: list[Problem] = []
         self.excluded: list[Exclusion] = []
         self.stratum: str | None = None
@@ -251,14 +260,18 @@ class _PatientReader:
 
     def _clinical(self) -> dict[str, float | str | None]:
         values: dict[str, float | str | None] = {}
-        for name in self.config.clinical.numeric:
+        for name in self.config.clinical.numeric_names:
             text = self._cell(name)
             number = parse_number(text) if text else None
             if text and number is None:
                 self._problem(f"`{name}` is {text!r}, which is no number.", "Write a number.")
             values[name] = number
-        for name in self.config.clinical.categorical:
+        for name in self.config.clinical.categorical_names:
             values[name] = self._cell(name).lower() or None
+        for column in self.config.clinical.columns:
+            wrong = cell_problem(column, values[column.name], told=self.told)
+            if wrong is not None:
+                self._problem(wrong.cause, wrong.remedy)
         if self.config.clinical.missing == "refuse":
             for name, value in values.items():
                 if value is None and not self.rows[name].iloc[0]:

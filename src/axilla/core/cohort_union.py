@@ -33,6 +33,8 @@ class Everybody:
     """The cohort of each of them."""
     found: tuple[tuple[Problem, ...], ...]
     """What is wrong with the table for each of them."""
+    notes: tuple[Problem, ...] = ()
+    """What of the table somebody should look at."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,7 +111,7 @@ def read_everybody(config: StudyConfig) -> Everybody:
     studies = config.studies
     if len(studies) == 1:
         reading = read_cohort(studies[0])
-        return Everybody(studies, (reading.cohort,), (reading.problems,))
+        return Everybody(studies, (reading.cohort,), (reading.problems,), reading.notes)
     readings, fatal = [], []
     for study in studies:
         try:
@@ -129,6 +131,7 @@ def read_everybody(config: StudyConfig) -> Everybody:
         studies=studies,
         parts=tuple(replace(reading.cohort, strata=strata) for reading in readings),
         found=tuple(reading.problems for reading in readings),
+        notes=tuple(dict.fromkeys(note for reading in readings for note in reading.notes)),
     )
 
 

@@ -37,8 +37,9 @@ from axilla.core.config_choices import (
     endpoint_name,
     parse_threshold,
 )
+from axilla.core.config_clinical import Clinical
 from axilla.core.config_encoder import Encoder, ImportedFeatures
-from axilla.core.config_method import Aggregator, Bags, Clinical, Patches, Restarts, Training
+from axilla.core.config_method import Aggregator, Bags, Patches, Restarts, Training
 from axilla.core.config_sentences import sentences
 from axilla.core.config_stain import StainNormalisation
 from axilla.core.encoder_names import WEIGHTS_WORDS
@@ -338,7 +339,7 @@ class StudyConfig(Strict):
         """The clinical columns are there, once each, and none of them gives the label away."""
         if not self.uses_clinical:
             return self
-        columns = (*self.clinical.numeric, *self.clinical.categorical)
+        columns = self.clinical.names
         if not columns:
             raise ValueError(
                 "clinical: names no column, but methods use clinical data; name columns, or set "

@@ -54,14 +54,6 @@ class Aggregator(Strict):
     """The original code's d = 1 and dropout within the attention and on its logits."""
 
 
-class Clinical(Strict):
-    """Columns of the cohort table that the clinical methods use."""
-
-    numeric: tuple[str, ...] = ("age", "tumor_size_cm")
-    categorical: tuple[str, ...] = ("er", "pr", "her2")
-    missing: Literal["refuse", "impute"] = "refuse"
-
-
 class Restarts(Strict):
     """Cosine annealing with warm restarts (doi:10.48550/arXiv.1608.03983)."""
 

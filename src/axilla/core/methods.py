@@ -20,7 +20,10 @@ ZOO_HEADS = 8
 """Heads of the zoo's self-attention at most; they share the width equally."""
 _PRINTED = {"transmil": "TransMIL", "clam": "CLAM", "dsmil": "DSMIL", "dtfdmil": "DTFD-MIL"}
 _FAMILIES = {"dl-cnb": "DL-CNB", "dl-cnb+c": "DL-CNB+C"}
-_CLINICAL = {"clinical": "Clinical data only"}
+_CLINICAL = {
+    "clinical": "Clinical data only",
+    "clinical-boosting": "Clinical data, gradient boosting",
+}
 
 
 @dataclass(frozen=True, slots=True)

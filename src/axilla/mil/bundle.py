@@ -11,6 +11,7 @@ from torch import nn
 from axilla.core.config import Aggregator
 from axilla.core.errors import AxillaError, StoreError
 from axilla.core.store import StoredModel
+from axilla.mil.boosting import BoostingModel
 from axilla.mil.clinical import LogisticModel, Preprocessor
 from axilla.mil.model import DLCNB
 from axilla.mil.original import OriginalPreprocessor, network_of
@@ -55,6 +56,13 @@ CLINICAL_KINDS: Mapping[str, ClinicalKind] = {
         lambda model: {"weights": model.weights, "intercept": model.intercept},
         lambda preprocessor, tensors, _: LogisticModel(
             preprocessor=preprocessor, weights=tensors["weights"], intercept=tensors["intercept"]
+        ),
+    ),
+    "boosting": ClinicalKind(
+        BoostingModel,
+        lambda model: model.tensors(),
+        lambda preprocessor, tensors, classes: BoostingModel.from_tensors(
+            tensors, preprocessor=preprocessor, classes=classes
         ),
     ),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from axilla.core.errors import CohortError
+from axilla.core.errors import CohortError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,11 +19,31 @@ if TYPE_CHECKING:
     from axilla.core.types import Patient
 
 
+VERSION = 2
+"""Of a preprocessor's JSON: 1 had neither flags, units nor ranges, and refused unseen ones."""
+FEWEST = 10
+"""A range over fewer patients would tell of single ones, and is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A cell that the preprocessor could not take as it is, and what it did instead."""
+
+    patient_id: str
+    column: str
+    value: str | None
+    """The category that no training patient had; None where the cell is empty."""
+    flagged: bool
+    """Whether the vector tells of it: a flag, which there is where training lacked values too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessor:
     """Standardised numbers and one-hot categories (paper, section 2.2, step 2).
 
     Means, standard deviations (population, n) and categories are those of the training patients.
+    A missing value becomes the mean or the most frequent category. Of columns that some training
+    patient lacked, a flag stands at the vector's end: 1 where the value is missing.
     """
 
     numeric: tuple[str, ...]
@@ -34,21 +54,29 @@ class Preprocessor:
     modes: tuple[str, ...]
     """Most frequent category of each, what a missing one becomes under `missing: impute`."""
     missing: str
+    flags: tuple[str, ...] = ()
+    """Columns with a flag."""
+    unseen: str = "error"
+    """unknown: a category that no training patient had is none of the known ones, all zeros."""
+    units: tuple[str | None, ...] = ()
+    """Of the numbers, None where not declared; empty in a bundle of version 1."""
+    ranges: tuple[tuple[float, float] | None, ...] = ()
+    """1st and 99th centile of the numbers in training; None over fewer than 10 patients."""
 
     @property
     def width(self) -> int:
         """Length C of a patient's vector."""
-        return len(self.numeric) + sum(len(names) for names in self.categories)
+        return len(self.numeric) + sum(map(len, self.categories)) + len(self.flags)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Name of each entry of a patient's vector."""
-        flags = [
+        indicators = [
             f"{column}={name}"
             for column, names in zip(self.categorical, self.categories, strict=True)
             for name in names
         ]
-        return (*self.numeric, *flags)
+        return (*self.numeric, *indicators, *(f"{column}_missing" for column in self.flags))
 
     def transform(self, patients: Sequence[Patient]) -> NDArray[np.float64]:
         """Vectors of patients, float64 [n, C].
@@ -56,7 +84,8 @@ class Preprocessor:
         Raises
         ------
         CohortError
-            A value is missing under `missing: refuse`, or a category was not seen in training.
+            A value is missing under `missing: refuse`, or a category was not seen in training
+            under `unseen: error`.
         """
         return np.array([self._row(patient) for patient in patients]).reshape(-1, self.width)
 
@@ -70,13 +99,15 @@ class Preprocessor:
             value = patient.clinical[column]
             self._refuse_missing(patient, column, value)
             name = mode if value is None else str(value)
-            if name not in names:
+            if name not in names and self.unseen == "error":
                 raise CohortError(
                     f"`{column}` is {name!r}, which no training patient had ({', '.join(names)}).",
-                    "Correct the value, or put such a patient into training.",
+                    "Correct the value, put such a patient into training, or set "
+                    "clinical.unseen: unknown.",
                     patient=patient.patient_id,
                 )
             row.extend(float(name == known) for known in names)
+        row.extend(float(patient.clinical[column] is None) for column in self.flags)
         return row
 
     def _refuse_missing(self, patient: Patient, column: str, value: float | str | None) -> None:
@@ -87,13 +118,54 @@ class Preprocessor:
                 patient=patient.patient_id,
             )
 
+    def filled(self, patients: Sequence[Patient]) -> tuple[Filled, ...]:
+        """Every cell that `transform` imputes, or takes for none of the known categories."""
+        known = dict(zip(self.categorical, self.categories, strict=True))
+        found = []
+        for patient in patients:
+            for column in (*self.numeric, *self.categorical):
+                value = patient.clinical[column]
+                if value is None:
+                    found.append(Filled(patient.patient_id, column, None, column in self.flags))
+                elif column in known and str(value) not in known[column]:
+                    found.append(Filled(patient.patient_id, column, str(value), flagged=False))
+        return tuple(found)
+
+    def out_of_range(self, patient: Patient) -> tuple[str, ...]:
+        """Sentences on numbers that lie outside of almost all that the model was trained on."""
+        found = []
+        units = self.units or (None,) * len(self.numeric)
+        for column, unit, limits in zip(self.numeric, units, self.ranges, strict=False):
+            value = patient.clinical[column]
+            if limits is None or value is None or limits[0] <= float(value) <= limits[1]:
+                continue
+            of = "" if unit is None else f" {unit}"
+            found.append(
+                f"`{column}` is {float(value):g}{of}; 98% of the training patients have "
+                f"{limits[0]:g} to {limits[1]:g}{of}, so the model knows little of such patients."
+            )
+        return tuple(found)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return {"version": VERSION, **asdict(self)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Preprocessor:
-        """From what `to_json` gave."""
+        """From what `to_json` of this version or an older one gave.
+
+        Raises
+        ------
+        StoreError
+            A newer axilla wrote it.
+        """
+        version = int(value.get("version", 1))
+        if version > VERSION:
+            raise StoreError(
+                f"the model's clinical preprocessor is of version {version}; this axilla reads up "
+                f"to {VERSION}.",
+                "Update axilla.",
+            )
         return cls(
             numeric=tuple(value["numeric"]),
             means=tuple(value["means"]),
@@ -102,6 +174,13 @@ class Preprocessor:
             categories=tuple(tuple(names) for names in value["categories"]),
             modes=tuple(value["modes"]),
             missing=str(value["missing"]),
+            flags=tuple(value.get("flags", ())),
+            unseen=str(value.get("unseen", "error")),
+            units=tuple(value.get("units", ())),
+            ranges=tuple(
+                None if limits is None else (float(limits[0]), float(limits[1]))
+                for limits in value.get("ranges", ())
+            ),
         )
 
 
@@ -113,8 +192,8 @@ def fit_preprocessor(patients: Sequence[Patient], *, config: Clinical) -> Prepro
     CohortError
         A number is the same for all of them, or a column is missing for all of them.
     """
-    means, sds = [], []
-    for column in config.numeric:
+    means, sds, ranges = [], [], []
+    for column in config.numeric_names:
         values = np.array([float(v) for p in patients if (v := p.clinical[column]) is not None])
         # Not `std() == 0`: of equal numbers it may be a rounding error, by which all is divided.
         if not len(values) or np.ptp(values) == 0:
@@ -124,8 +203,9 @@ def fit_preprocessor(patients: Sequence[Patient], *, config: Clinical) -> Prepro
             )
         means.append(float(values.mean()))
         sds.append(float(values.std()))
+        ranges.append(_range(values))
     categories, modes = [], []
-    for column in config.categorical:
+    for column in config.categorical_names:
         seen = [str(v) for p in patients if (v := p.clinical[column]) is not None]
         if not seen:
             raise CohortError(
@@ -136,14 +216,28 @@ def fit_preprocessor(patients: Sequence[Patient], *, config: Clinical) -> Prepro
         categories.append(names)
         modes.append(max(names, key=seen.count))
     return Preprocessor(
-        numeric=config.numeric,
+        numeric=config.numeric_names,
         means=tuple(means),
         sds=tuple(sds),
-        categorical=config.categorical,
+        categorical=config.categorical_names,
         categories=tuple(categories),
         modes=tuple(modes),
         missing=config.missing,
+        flags=tuple(n for n in config.names if any(p.clinical[n] is None for p in patients))
+        if config.missing == "impute"
+        else (),
+        unseen=config.unseen,
+        units=tuple(column.shown_unit for column in config.numeric),
+        ranges=tuple(ranges),
     )
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """1st and 99th centile; None where so few patients stand behind them that one may be known."""
+    if len(values) < FEWEST:
+        return None
+    low, high = np.percentile(values, [1, 99])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

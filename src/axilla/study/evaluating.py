@@ -36,6 +36,7 @@ from axilla.study.layout import Layout
 TITLES = {
     "age": "Age, years",
     "tumor_size_cm": "Tumor size, cm",
+    "tumor_size_mm": "Tumor size, mm",
     "t_stage": "T stage",
     "nodes": "Number of LNM",
     "er": "ER",
@@ -43,6 +44,8 @@ TITLES = {
     "her2": "HER2",
     "endpoint": "Endpoint",
 }
+SIZES = {"tumor_size_cm": 1.0, "tumor_size_mm": 0.1}
+"""Columns with the tumour's size, and their unit in cm."""
 DIGITS = {"age": (2, 3), "tumor_size_cm": (3, 4), "nodes": (2, 3)}
 """Decimals of mean and SD, as the paper's Table 1 prints them."""
 
@@ -134,11 +137,12 @@ def describe_cohort(
     """
     labels = cohort.labels()
     frame = _cells(cohort.frame.loc[list(labels)], config.clinical)
-    numeric = [n for n in (*config.clinical.numeric, "nodes") if _is_numeric(frame, n)]
-    categorical = [n for n in config.clinical.categorical if n in frame.columns]
-    if "tumor_size_cm" in numeric:
+    numeric = [n for n in (*config.clinical.numeric_names, "nodes") if _is_numeric(frame, n)]
+    categorical = [n for n in config.clinical.categorical_names if n in frame.columns]
+    size = next((name for name in SIZES if name in numeric), None)
+    if size is not None:
         # The paper's two groups: its one tumour over 5 cm is counted with T2.
-        stage = t_stage(frame["tumor_size_cm"])
+        stage = t_stage(frame[size] * SIZES[size])
         frame["t_stage"] = stage.map({"T1": "T1", "T2": "T2 or above", "T3": "T2 or above"})
         categorical.insert(0, "t_stage")
     names = pd.Series([cohort.classes[v] for v in labels.values()], index=frame.index)
@@ -158,7 +162,7 @@ def describe_cohort(
         groups,
         numeric=numeric,
         categorical=_levels(frame, categorical, cohort.classes),
-        titles={**TITLES, "endpoint": title},
+        titles={**_unit_titles(config.clinical), **TITLES, "endpoint": title},
         digits=DIGITS,
     )
 
@@ -192,7 +196,7 @@ def write_figure(stem: Path, figure: Figure) -> list[Path]:
 
 def described_columns(frame: pd.DataFrame, clinical: Clinical) -> list[str]:
     """The clinical columns that the cohort's table has."""
-    return [n for n in (*clinical.numeric, *clinical.categorical) if n in frame.columns]
+    return [n for n in clinical.names if n in frame.columns]
 
 
 def _cells(frame: pd.DataFrame, clinical: Clinical) -> pd.DataFrame:
@@ -202,13 +206,13 @@ def _cells(frame: pd.DataFrame, clinical: Clinical) -> pd.DataFrame:
     `Positive` is the same level as `positive`.
     """
     frame = frame.copy()
-    for name in (*clinical.numeric, "nodes"):
+    for name in (*clinical.numeric_names, "nodes"):
         if name in frame.columns and not _is_numeric(frame, name):
             cells = frame[name].dropna()
             numbers = cells.map(lambda cell: parse_number(str(cell)))
             if numbers.notna().all():
                 frame[name] = numbers.astype(float).reindex(frame.index)
-    for name in clinical.categorical:
+    for name in clinical.categorical_names:
         if name in frame.columns and not _is_numeric(frame, name):
             spelling: dict[str, str] = {}
             for cell in frame[name].dropna():
@@ -219,6 +223,11 @@ def _cells(frame: pd.DataFrame, clinical: Clinical) -> pd.DataFrame:
                 )
             )
     return frame
+
+
+def _unit_titles(clinical: Clinical) -> dict[str, str]:
+    """How tables print columns whose unit the study declares."""
+    return {c.name: f"{c.name}, {c.shown_unit}" for c in clinical.numeric if c.shown_unit}
 
 
 def _is_numeric(frame: pd.DataFrame, column: str) -> bool:

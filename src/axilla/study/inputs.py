@@ -12,8 +12,8 @@ from axilla.core.errors import AxillaError, InputProblems, Problem, WriteError
 from axilla.core.progress import Reporter
 from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition, Slide
-from axilla.mil.clinical import fit_preprocessor
 from axilla.study.checking import CheckMemory, same_files, write_check
+from axilla.study.clinical_checks import unseen_categories
 from axilla.study.given import check_given, unused_bags
 from axilla.study.imported import check_imported
 from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
@@ -63,7 +63,7 @@ def check_inputs(
         result = CheckResult(everybody=None, problems=causes)
         return result if slides_only else _written(result, config=config, memory=memory)
     cohort = everybody.cohort
-    notes: list[Problem] = []
+    notes: list[Problem] = list(everybody.notes)
     shared: list[Problem] = []
     slides = slides_of(cohort.patients) if config.imported is None else []
     if config.uses_slides:
@@ -190,10 +190,7 @@ def _check_part(
             *telling_columns(cohort, partitions, config=config),
         ]
         if config.uses_clinical:
-            for partition in partitions:
-                members = set(partition.members("train"))
-                training = [p for p in cohort.patients if p.patient_id in members]
-                fit_preprocessor(training, config=config.clinical)
+            leaks += unseen_categories(cohort, partitions, config=config)
     except AxillaError as error:
         return [_of_table(error.problem, config)]
     return leaks

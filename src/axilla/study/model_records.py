@@ -95,12 +95,12 @@ def cohort_summary(
         "slides": sum(len(patient.slides) for patient in patients) or None,
         "numbers": {
             name: _number([p.clinical.get(name) for p in patients])
-            for name in config.numeric
+            for name in config.numeric_names
             if name in read
         },
         "categories": {
             name: _category([p.clinical.get(name) for p in patients])
-            for name in config.categorical
+            for name in config.categorical_names
             if name in read
         },
     }

@@ -15,6 +15,7 @@ from axilla.mil.bundle import Bundle, Member
 from axilla.mil.ensemble import EnsembleScore, combine, mean_attention
 from axilla.mil.prediction import patch_attention, predict_patients
 from axilla.study.bundles import read_bundle
+from axilla.study.clinical_telling import filled_sentences
 from axilla.study.fitting import Fitting
 from axilla.study.imported import refuse_other_features
 from axilla.study.instances import bag_drawer, covering_drawer, instances_of
@@ -36,6 +37,8 @@ def predict_all(
     if store.step_is_done(config.out, "predict", key=key):
         reporter.done("predict", "done before")
         return store.read_predictions(layout.predictions)
+    for sentence in filled_sentences(fitting):
+        reporter.say(f"note      {sentence}")
     predictions: list[Prediction] = []
     wanted = [(m, p) for m in config.methods for p in fitting.partitions]
     for method, partition in reporter.track(wanted, "Predicting"):

@@ -11,6 +11,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.methods import aggregator_title, method_spec, method_title
 from axilla.core.types import Cohort
 from axilla.report.contents import Highlight
+from axilla.study.clinical_telling import clinical_sentence, filled_sentences
 from axilla.study.fitting import Fitting
 from axilla.study.imported import Imported
 from axilla.study.spread import ensemble_sentences, spread_sentences
@@ -124,11 +125,7 @@ def method_sentences(config: StudyConfig, imported: Imported | None = None) -> t
         found += training_sentences(config.training)
     found += ensemble_sentences(config)
     if config.uses_clinical:
-        names = ", ".join((*config.clinical.numeric, *config.clinical.categorical))
-        found.append(
-            f"Clinical data ({names}): numbers standardised by the training patients, categories "
-            "one-hot; 'clinical data only' is a logistic regression."
-        )
+        found.append(clinical_sentence(config))
     found.append(
         "AUC with binomial exact and DeLong intervals, methods compared by the paired DeLong test; "
         "accuracy, sensitivity and specificity with Clopper-Pearson, predictive values with logit "
@@ -243,6 +240,7 @@ def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str
             f"The test cohort has {max(tests)} patients: the intervals are wide, and differences "
             "between methods may be chance."
         )
+    found += filled_sentences(fitting)
     if fitting.config.threshold == "youden-per-cohort":
         found.append(
             "The threshold was chosen on each cohort itself (the paper's way): sensitivity, "

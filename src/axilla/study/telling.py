@@ -59,7 +59,7 @@ def telling_columns(
     patients = [p for p in cohort.patients if p.patient_id in trained]
     labels = [p.label for p in patients]
     problems = []
-    for name in (*config.clinical.numeric, *config.clinical.categorical):
+    for name in config.clinical.names:
         cause = _by_name(name, config)
         if cause is None and _separates([p.clinical.get(name) for p in patients], labels):
             cause = (

@@ -15,6 +15,7 @@ from axilla.core.progress import Reporter
 from axilla.core.types import Partition
 from axilla.features.encoders import build_encoder
 from axilla.features.registry import encoder_spec
+from axilla.mil.boosting import fit_boosting
 from axilla.mil.bundle import Bundle, Member
 from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
 from axilla.mil.model import DLCNB
@@ -117,10 +118,12 @@ def _bundle(fitting: Fitting, method: str, partition: Partition, members: list[T
 
 
 def _fit_clinical(fitting: Fitting, method: str, partition: Partition) -> Trained:
-    model = fit_logistic(
-        fitting.patients(partition, "train"),
-        classes=len(fitting.cohort.classes),
-        config=fitting.config.clinical,
+    patients, config = fitting.patients(partition, "train"), fitting.config.clinical
+    classes = len(fitting.cohort.classes)
+    model = (
+        fit_boosting(patients, classes=classes, config=config, seed=partition.seed)
+        if method == "clinical-boosting"
+        else fit_logistic(patients, classes=classes, config=config)
     )
     told = _told(fitting, method, partition, seed=partition.seed, history=None)
     return Trained(member=Member(clinical_model=model), told=told)

@@ -1,0 +1,172 @@
+"""Clinical cells against what the study declares: ranges, values, and units told by a name."""
+
+from __future__ import annotations
+
+import difflib
+import statistics
+from typing import TYPE_CHECKING, NamedTuple
+
+from axilla.core.config_clinical import KNOWN_CATEGORIES, CategoricalColumn, NumericColumn
+from axilla.core.errors import Problem
+from axilla.core.table import parse_number
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    import pandas as pd
+
+    from axilla.core.config import StudyConfig
+
+_TWIN = {"_cm": ("_mm", 0.1), "_mm": ("_cm", 10.0)}
+"""Ends of names that tell a unit: the other one, and what its values are multiplied by."""
+MOST_LEVELS = 10
+"""Numbers of more values than this are a measurement, no category; receptors have fewer."""
+FEW = 5
+"""The median of fewer values says nothing of their unit."""
+
+
+class Cell(NamedTuple):
+    """What is wrong with a cell."""
+
+    cause: str
+    remedy: str
+
+
+def in_declared_units(
+    table: pd.DataFrame, config: StudyConfig
+) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """The table with `<name>_cm` made from `<name>_mm` where only the other one is there.
+
+    Returns
+    -------
+    tuple
+        The table, text as before, and a note a column that was converted.
+    """
+    notes = []
+    for name in config.clinical.numeric_names:
+        other, factor = _TWIN.get(name[-3:], ("", 1.0))
+        twin = name[:-3] + other
+        if name in table.columns or not other or twin not in table.columns:
+            continue
+        table = table.assign(**{name: [_times(cell, factor) for cell in table[twin]]})
+        notes.append(
+            Problem(
+                cause=f"has no column `{name}`, but `{twin}`: its values were multiplied by "
+                f"{factor:g}.",
+                remedy=f"Name `{twin}` under clinical.numeric to use it as it is.",
+                file=config.cohort,
+                fatal=False,
+                code="unit",
+            )
+        )
+    return table, tuple(notes)
+
+
+def _times(cell: str, factor: float) -> str:
+    number = parse_number(cell) if cell else None
+    return cell if number is None else f"{number * factor:.12g}"
+
+
+def column_problems(table: pd.DataFrame, config: StudyConfig) -> dict[str, Problem]:
+    """Columns that are wrong as a whole, by name; their cells need not be told one by one."""
+    found: dict[str, Problem] = {}
+    for number in config.clinical.numeric:
+        cause = _other_unit(number, table[number.name])
+        if cause is not None:
+            found[number.name] = _of_column(cause, file=config.cohort)
+    for category in config.clinical.categorical:
+        cause = _measured(category, table[category.name])
+        if cause is not None:
+            found[category.name] = _of_column(cause, file=config.cohort)
+    return found
+
+
+def _of_column(cell: Cell, *, file: Path) -> Problem:
+    return Problem(cause=cell.cause, remedy=cell.remedy, file=file, code="unit")
+
+
+def _other_unit(column: NumericColumn, cells: pd.Series[str]) -> Cell | None:
+    """A column whose median tells that it is in mm where its name says cm, or the reverse."""
+    numbers = [n for cell in cells if cell and (n := parse_number(cell)) is not None]
+    if column.typical is None or len(numbers) < FEW:
+        return None
+    low, high = column.typical
+    middle = statistics.median(numbers)
+    if low <= middle <= high:
+        return None
+    other = _TWIN[column.name[-3:]][0]
+    return Cell(
+        f"half of the patients have `{column.name}` "
+        + (f"above {high:g}" if middle > high else f"below {low:g}")
+        + f" {column.shown_unit}: the values are probably in {other[1:]}.",
+        f"Name the column `{column.name[:-3]}{other}` in the table; if the values are right, "
+        f"declare their range: {{name: {column.name}, min: ..., max: ...}}.",
+    )
+
+
+def _measured(column: CategoricalColumn, cells: pd.Series[str]) -> Cell | None:
+    """A column of categories that holds a measurement, such as percentages of stained cells."""
+    levels = set(cells) - {""}
+    if column.values is not None or len(levels) <= MOST_LEVELS:
+        return None
+    numbers = all(parse_number(level) is not None for level in levels)
+    if not numbers and column.name not in KNOWN_CATEGORIES:
+        return None
+    what = "numbers" if numbers else "values"
+    return Cell(
+        f"`{column.name}` has {len(levels)} different {what}, and is named as a category.",
+        f"Name it under clinical.numeric, write categories such as positive and negative, or "
+        f"declare its values: {{name: {column.name}, values: [...]}}.",
+    )
+
+
+def number_problem(column: NumericColumn, value: float) -> Cell | None:
+    """What is wrong with a number; None where it is in its range."""
+    below = column.low is not None and value < column.low
+    above = column.high is not None and value > column.high
+    if not (below or above):
+        return None
+    unit = "" if column.shown_unit is None else f" {column.shown_unit}"
+    limit = f"at least {column.low:g}" if below else f"at most {column.high:g}"
+    bound = "min" if below else "max"
+    cause = f"`{column.name}` is {value:g}{unit}, but should be {limit}"
+    remedy = "Correct the value"
+    other = _TWIN.get(column.name[-3:], ("",))[0][1:]
+    if (above and other == "mm") or (below and other == "cm" and value > 0):
+        cause += f"; it is probably in {other}"
+        remedy = f"Write it in{unit}"
+    elif above and column.name == "age" and value >= 1900:
+        cause += "; it is probably the year of birth"
+        remedy = "Write the age at biopsy in years"
+    return Cell(
+        f"{cause}.",
+        f"{remedy}; if it is right, declare the range: {{name: {column.name}, {bound}: ...}}.",
+    )
+
+
+def category_problem(column: CategoricalColumn, value: str) -> Cell | None:
+    """What is wrong with a category, in lower case; None where it is one of the declared."""
+    known = column.known_values
+    if not known or value in known:
+        return None
+    near = difflib.get_close_matches(value, known, 1, 0.5)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return Cell(
+        f"`{column.name}` is {value!r}, but may be {', '.join(known)}{hint}.",
+        "Correct the value, or add it to the column's `values`.",
+    )
+
+
+def cell_problem(
+    column: NumericColumn | CategoricalColumn,
+    value: float | str | None,
+    *,
+    told: Collection[str] = (),
+) -> Cell | None:
+    """What is wrong with a value of a column; nothing of columns that are `told` as a whole."""
+    if value is None or column.name in told:
+        return None
+    if isinstance(column, NumericColumn):
+        return number_problem(column, float(value))
+    return category_problem(column, str(value))
