@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,11 +38,12 @@ from axilla.core.config_choices import (
 from axilla.core.config_clinical import Clinical
 from axilla.core.config_encoder import Encoder, ImportedFeatures
 from axilla.core.config_method import Aggregator, Bags, Patches, Restarts, Training
+from axilla.core.config_paths import expand_paths
+from axilla.core.config_rules import RULES
 from axilla.core.config_sentences import sentences
 from axilla.core.config_stain import StainNormalisation
-from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.errors import ConfigError
-from axilla.core.methods import ZOO, ZOO_HEADS, MethodName, method_spec
+from axilla.core.methods import ZOO, MethodName, method_spec
 from axilla.core.types import MAX_SLIDE_PX, SANE_MPP
 from axilla.core.yaml_file import read_mapping
 
@@ -240,125 +239,9 @@ class StudyConfig(Strict):
         return value
 
     @model_validator(mode="after")
-    def _endpoints_fit(self) -> StudyConfig:
-        names = [endpoint_name(endpoint).casefold() for endpoint in self.endpoints]
-        if len(set(names)) < len(names):
-            raise ValueError("endpoints: an endpoint is named twice")
-        if self.endpoints and any(p.endpoint not in self.endpoints for p in self.published):
-            raise ValueError(
-                "published: a figure does not say of which of the endpoints it is; add endpoint: "
-                "to it, as in endpoints:"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _fits_together(self) -> StudyConfig:
-        if self.uses_slides and self.slides is None and self.features is None:
-            raise ValueError(
-                "slides: missing, but methods name dl-cnb; give the folder of slides, or set "
-                "methods: [clinical]"
-            )
-        if self.bags.file is not None and self.bags.redraw:
-            raise ValueError("bags: a file gives the bags, so they cannot be redrawn; take one out")
-        if self.regions == "patches" and self.patches.mpp is not None:
-            raise ValueError(
-                "patches.mpp: ready patches are used as they are; take mpp out, or cut the slides"
-            )
-        if len(set(self.methods)) != len(self.methods):
-            raise ValueError("methods: a method is named twice")
-        if (
-            not isinstance(self.split, ColumnSplit)
-            and self.split.validation == 0
-            and self.needs_validation
-        ):
-            raise ValueError(
-                "threshold: is chosen on the validation cohort, but split.validation is 0; "
-                "set a share for validation or a fixed threshold such as 0.5"
-            )
-        untrained = not self.encoder.trainable and self.encoder.weights == "none"
-        reads_slides = self.uses_slides and self.features is None
-        if self.encoder.name == "small_cnn" and untrained and reads_slides:
-            raise ValueError(
-                "encoder: small_cnn without weights must be trained; set trainable: true"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _aggregators_fit(self) -> StudyConfig:
-        zoo = self.zoo_methods
-        if zoo and self.aggregator.width % ZOO_HEADS:
-            raise ValueError(
-                f"aggregator.width: is {self.aggregator.width}, but methods of the zoo "
-                f"({', '.join(zoo)}) need a multiple of {ZOO_HEADS}, which heads can share"
-            )
-        if self.aggregator.kind in ZOO and self.aggregator.original:
-            raise ValueError(
-                "aggregator.original: is about the original code's attention, but the kind is "
-                f"{self.aggregator.kind}; take out one of them"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _stain_fits(self) -> StudyConfig:
-        fitted = self.stain is not None and self.stain.target == "training"
-        if fitted and self.crossed:
-            raise ValueError(
-                "stain: target is training, but all folds share one set of features, so that every "
-                "patient who is tested would have a part in it; set target: published or the file "
-                "of a reference image"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _imported_fit(self) -> StudyConfig:
-        """Nothing is asked of features made elsewhere that only slides could give."""
-        if self.features is None:
-            return self
-        if self.slides is not None:
-            raise ValueError(
-                "slides: are not read where features: were made elsewhere; take out one of them"
-            )
-        if self.encoder.trainable:
-            raise ValueError(
-                "features: were made elsewhere, so there is no encoder to train; take out "
-                "encoder.trainable, or features"
-            )
-        if self.stain is not None:
-            raise ValueError(
-                "stain: features made elsewhere have no colours to normalise; take out one of them"
-            )
-        if self.bags.file is not None:
-            raise ValueError(
-                "bags.file: names patches, and features made elsewhere have no names; take out "
-                "one of them"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _clinical_fits(self) -> StudyConfig:
-        """The clinical columns are there, once each, and none of them gives the label away."""
-        if not self.uses_clinical:
-            return self
-        columns = self.clinical.names
-        if not columns:
-            raise ValueError(
-                "clinical: names no column, but methods use clinical data; name columns, or set "
-                "methods: [dl-cnb]"
-            )
-        twice = next((name for name in columns if columns.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"clinical: names the column `{twice}` twice")
-        given = {
-            name
-            for one in self.endpoints or (self.endpoint,)
-            for name in (("nodes", "aln_status") if isinstance(one, str) else (one.column,))
-        }
-        leak = next((name for name in columns if name in given), None)
-        if leak is not None:
-            raise ValueError(
-                f"clinical: `{leak}` is what the endpoint is made from, so a model that reads it "
-                "has nothing to predict; take it out"
-            )
+        for rule in RULES:
+            rule(self)
         return self
 
 
@@ -372,25 +255,7 @@ def load_config(path: Path) -> StudyConfig:
         problem is in the message, an unknown key with its nearest known one.
     """
     raw = read_mapping(path)
-    for key in ("cohort", "slides", "annotations", "out"):
-        if isinstance(raw.get(key), str):
-            raw[key] = _expand(raw[key], path)
-    notes = raw.get("annotations")
-    if isinstance(notes, dict) and isinstance(notes.get("folder"), str):
-        raw["annotations"] = {**notes, "folder": _expand(notes["folder"], path)}
-    if isinstance(raw.get("bags"), dict) and isinstance(raw["bags"].get("file"), str):
-        raw["bags"] = {**raw["bags"], "file": _expand(raw["bags"]["file"], path)}
-    features = raw.get("features")
-    if isinstance(features, str):
-        features = {"folder": features}
-    if isinstance(features, dict) and isinstance(features.get("folder"), str):
-        raw["features"] = {**features, "folder": _expand(features["folder"], path)}
-    weights = raw["encoder"].get("weights") if isinstance(raw.get("encoder"), dict) else None
-    if isinstance(weights, str) and weights not in WEIGHTS_WORDS:
-        raw["encoder"] = {**raw["encoder"], "weights": str(_expand(weights, path))}
-    target = raw["stain"].get("target") if isinstance(raw.get("stain"), dict) else None
-    if isinstance(target, str) and target not in {"published", "training"}:
-        raw["stain"] = {**raw["stain"], "target": str(_expand(target, path))}
+    expand_paths(raw, path)
     raw.setdefault("out", path.resolve().parent / "out")
     try:
         return StudyConfig.model_validate(raw)
@@ -401,15 +266,3 @@ def load_config(path: Path) -> StudyConfig:
             "`axilla schema` prints every key and its values.",
             file=path,
         ) from error
-
-
-def _expand(text: str, study: Path) -> Path:
-    missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
-    if missing:
-        raise ConfigError(
-            f"`{text}` uses the environment variable {missing[0]}, which is not set.",
-            f"Set it, for example: export {missing[0]}=/path/to/data.",
-            file=study,
-        )
-    expanded = Path(os.path.expandvars(text)).expanduser()
-    return expanded if expanded.is_absolute() else (study.resolve().parent / expanded)
