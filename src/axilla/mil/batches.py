@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from axilla.core.errors import CohortError
-from axilla.mil.ahead import read_ahead
+from axilla.core.ahead import ahead
 
 _SERIAL = 32_768
 """Fewer numbers than this torch converts on the calling thread, and they stay in its cache."""
@@ -162,7 +162,7 @@ def batches(
     """
     found = _batches(bags, slides=slides, size=size, dtype=dtype)
     # A plain dict is in memory: nothing to wait for.
-    return found if isinstance(slides, dict) and dtype is None else read_ahead(found)
+    return found if isinstance(slides, dict) and dtype is None else ahead(found)
 
 
 def _batches(
