@@ -202,8 +202,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(refusal, keys, sente
             {"methods": ["dl-cnb+c-transmill"]},
             (
                 "`methods.0` is 'dl-cnb+c-transmill', but may be clinical, clinical-boosting, "
-                "dl-cnb, dl-cnb+c, or one of the last two with an aggregator, as dl-cnb-gated (did you "
-                "mean `dl-cnb+c-transmil`?)."
+                "dl-cnb, dl-cnb+c, or one of the last two with an aggregator, as dl-cnb-gated (did "
+                "you mean `dl-cnb+c-transmil`?)."
             ),
         ),
         ({"bags": 5}, "`bags` is 5, but should be a mapping of keys."),

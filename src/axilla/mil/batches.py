@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from axilla.core.errors import CohortError
 from axilla.core.ahead import ahead
+from axilla.core.errors import CohortError
 
 _SERIAL = 32_768
 """Fewer numbers than this torch converts on the calling thread, and they stay in its cache."""
