@@ -281,7 +281,7 @@ def test_check_refuses_a_copied_slide_and_a_telling_column(
     plain_study: Callable[..., dict[str, Any]],
 ) -> None:
     people = [f"G{number:02d}" for number in range(50)]
-    rows = [f"{p},{i},{'AB'[i % 2]},{i % 2}" for i, p in enumerate(people)]
+    rows = [f"{p},{20 + i},{'AB'[i % 2]},{i % 2}" for i, p in enumerate(people)]
     settings = plain_study(rows, people, header="patient_id,age,group,nodes") | {
         "regions": "whole", "methods": ("clinical", "dl-cnb"), "threshold": 0.5,
         "clinical": {"numeric": ["age"], "categorical": ["group"]},

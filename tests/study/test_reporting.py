@@ -79,7 +79,7 @@ def test_what_the_data_say_is_text(plain_study: Make) -> None:
 
 
 def test_an_id_that_is_no_file_name_is_refused(plain_study: Make) -> None:
-    rows = [f"P{n},{40 + n},{n / 10},positive,negative,negative,{n % 2}" for n in range(20)]
+    rows = [f"P{n},{40 + n},{1 + n / 10},positive,negative,negative,{n % 2}" for n in range(20)]
     rows.append("<script>alert(1)</script>,50,1,positive,negative,negative,0")
     settings = plain_study(rows, []) | {"methods": ("clinical",), "slides": None}
     (problem,) = check(StudyConfig.model_validate(settings))
