@@ -97,21 +97,28 @@ def test_a_class_without_training_patients_gets_no_probability(people):
     np.testing.assert_allclose(found[:, :2], two, atol=1e-9)
 
 
+def bundle_of(model: BoostingModel) -> Bundle:
+    record = {
+        "endpoint": "n0-vs-npos", "members": [{"key": "k", "seed": 1}],
+        "threshold": {"rule": 0.5, "value": 0.5}, "versions": {"axilla": "0"},
+    }  # fmt: skip
+    return Bundle.single("clinical-boosting", ("N0", "N(+)"), record, clinical_model=model)
+
+
 @pytest.fixture
 def stored(people):
     model = fit_boosting(people(60), classes=2, config=COLUMNS, seed=1)
-    return to_stored(Bundle("clinical-boosting", ("N0", "N(+)"), {}, boosting=model))
+    return to_stored(bundle_of(model))
 
 
 def test_the_bundle_comes_back_without_a_pickle(people, tmp_path: Path):
     patients = people(60)
     model = fit_boosting(patients, classes=2, config=COLUMNS, seed=1)
-    bundle = Bundle("clinical-boosting", ("N0", "N(+)"), {}, boosting=model)
-    write_model(tmp_path, to_stored(bundle), key="k")
+    write_model(tmp_path, to_stored(bundle_of(model)), key="k")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
     back = from_stored(read_model(tmp_path), make_encoder=pytest.fail)
     np.testing.assert_array_equal(back.clinical_model.predict(patients), model.predict(patients))
-    assert back.boosting.preprocessor == model.preprocessor
+    assert back.clinical_model.preprocessor == model.preprocessor
     assert back.record["architecture"] == {"kind": "boosting"}
 
 
@@ -156,6 +163,6 @@ def test_arrays_that_are_no_trees_are_refused(stored, change):
 
 
 def test_trees_are_checked_against_the_vector(stored):
-    whole = from_stored(stored, make_encoder=pytest.fail).boosting
+    whole = from_stored(stored, make_encoder=pytest.fail).clinical_model
     with pytest.raises(ValueError, match="no trees over the clinical vector"):
         BoostingModel.from_tensors(stored.tensors, preprocessor=whole.preprocessor, classes=3)

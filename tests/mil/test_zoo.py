@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torchmil import models as library
 
-from axilla.core.config import Aggregator, Bags, Training
+from axilla.core.config import Aggregator, Bags, Clinical, Training
 from axilla.core.errors import ConfigError
 from axilla.core.methods import AGGREGATORS, ZOO
 from axilla.core.store import read_model, write_model
 from axilla.mil.bundle import Bundle, from_stored, to_stored
+from axilla.mil.clinical import fit_preprocessor
 from axilla.mil.model import DLCNB
 from axilla.mil.prediction import predict_patients
 from axilla.mil.training import TrainingData, train
@@ -237,20 +238,28 @@ def test_dtfd_s_tiers_equal_the_slow_oracle():
 
 
 @pytest.mark.parametrize("kind", ZOO)
-def test_a_bundle_comes_back_and_predicts_the_same(kind, toy, draw, tmp_path):
+def test_a_bundle_comes_back_and_predicts_the_same(kind, toy, draw, patient, tmp_path):
     some = toy(6, seed=1, clinical=3)
     network = make_network(kind, clinical=3, features=12, dropout=0.5).eval()
     config = Aggregator(kind=kind, width=16, attention=5)
-    record = {"aggregator": config.model_dump(mode="json"), "encoder": {}}
-    bundle = Bundle(f"dl-cnb+c-{kind}", ("N0", "N(+)"), record, network=network)
+    record = {
+        "endpoint": "n0-vs-npos", "members": [{"key": "k", "seed": 1}],
+        "threshold": {"rule": 0.5, "value": 0.5}, "versions": {"axilla": "0"},
+        "aggregator": config.model_dump(mode="json"), "encoder": {"name": None},
+    }  # fmt: skip
+    people = [patient(f"p{i}", a=i, b=i, c=i) for i in range(3)]
+    fitted = fit_preprocessor(people, config=Clinical(numeric=("a", "b", "c"), categorical=()))
+    bundle = Bundle.single(
+        f"dl-cnb+c-{kind}", ("N0", "N(+)"), record, network=network, preprocessor=fitted
+    )
     write_model(tmp_path, to_stored(bundle), key="k")
     back = from_stored(read_model(tmp_path), make_encoder=pytest.fail)
     scores = [
         predict_patients(one, some.patients, slides=some.slides, draw=draw, seed=1)
         for one in (network, back.network)
     ]
-    for patient in some.patients:
-        np.testing.assert_array_equal(*(found[patient.patient_id] for found in scores))
+    for one in some.patients:
+        np.testing.assert_array_equal(*(found[one.patient_id] for found in scores))
 
 
 @pytest.mark.parametrize("kind", AGGREGATORS)
