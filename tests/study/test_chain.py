@@ -295,7 +295,7 @@ def spy(monkeypatch: pytest.MonkeyPatch, read: list[str], *, forbidden: set[str]
     """Note each slide whose patches or features are read, and refuse some."""
     from axilla.study import instances
 
-    real_patches, real_features = instances.read_patches, store.read_features
+    real_patches, real_features = instances.read_patches, store.open_features
 
     def note(slide_id: str) -> None:
         if slide_id in forbidden:
@@ -311,7 +311,7 @@ def spy(monkeypatch: pytest.MonkeyPatch, read: list[str], *, forbidden: set[str]
         return real_features(path)
 
     monkeypatch.setattr(instances, "read_patches", patches)
-    monkeypatch.setattr(store, "read_features", features)
+    monkeypatch.setattr(store, "open_features", features)
 
 
 KILLED = """
