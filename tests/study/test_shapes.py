@@ -50,7 +50,8 @@ def test_cross_validation(
     assert (tests.groupby("patient_id").size() == 2).all(), "once a repeat"
     assert len(tests) == 60
     assert {p.name for p in (tmp_path / "out" / "models" / "dl-cnb").iterdir()} == {
-        f"repeat{repeat}-fold{fold}" for repeat in range(2) for fold in range(3)
+        "ensemble",
+        *(f"repeat{repeat}-fold{fold}" for repeat in range(2) for fold in range(3)),
     }
     assert result.metrics is not None
     folds = result.metrics["folds"]["clinical"]

@@ -149,7 +149,7 @@ CUT = (
     "patches/SYN-0003.parquet", "features/small_cnn/SYN-0004.h5",
     "models/dl-cnb/model.safetensors", "models/dl-cnb+c/model.json", "models/dl-cnb/history.csv",
     "predictions.csv", "split.csv", "exclusions.csv", "steps/predict.json", "steps/split.json",
-    "steps/checked.json", "check.json",
+    "steps/checked.json", "check.json", "models/dl-cnb/model_card.md",
 )  # fmt: skip
 
 
