@@ -72,9 +72,9 @@ def test_a_study_trains_in_two_processes_of_which_one_writes(
     assert second[0] == ""
     folder = tmp_path / "out" / "models" / "dl-cnb"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "history.csv", "model.json", "model.safetensors",
+        "history.csv", "model.json", "model.safetensors", "model_card.md",
     ]  # fmt: skip
-    assert json.loads((folder / "model.json").read_text())["epochs"] == 2
+    assert json.loads((folder / "model.json").read_text())["members"][0]["epochs"] == 2
     # What several trained, one knows as trained.
     alone = StudyConfig.model_validate(
         settings | {"training": settings["training"] | {"devices": 1}}

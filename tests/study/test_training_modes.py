@@ -22,7 +22,7 @@ from axilla.features.weights import state_digest
 from axilla.mil.batches import PatientInstances
 from axilla.mil.model import DLCNB
 from axilla.mil.training import TrainingData, train
-from axilla.study import instances
+from axilla.study import embedding
 from axilla.study.tiling import Tiles
 
 MAPS = {
@@ -174,7 +174,7 @@ def test_frozen_the_encoder_stays_as_it_was(name: str) -> None:
 def test_features_of_the_originals_encoder_have_another_key(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(instances, "build_encoder", lambda config, seed: encoder_to_fill(config))
+    monkeypatch.setattr(embedding, "build_encoder", lambda config, seed: encoder_to_fill(config))
     nobody = Cohort(("N0", "N(+)"), (), (), 0, pd.DataFrame())
     tiles = Tiles(cohort=nobody, grids={}, keys={"s": "grid"})
 
@@ -183,6 +183,6 @@ def test_features_of_the_originals_encoder_have_another_key(
             {"cohort": "c.csv", "slides": "s", "endpoint": "n0-vs-npos", "out": tmp_path,
              "encoder": {"name": "densenet121", "weights": "none", **encoder}}
         )  # fmt: skip
-        return instances.embed_slides(tiles, config=config, reporter=Silent())["s"]
+        return embedding.embed_slides(tiles, config=config, reporter=Silent())["s"]
 
     assert key() == key(original=False) != key(original=True)

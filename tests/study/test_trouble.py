@@ -148,6 +148,7 @@ def test_no_room_left(frozen: Study, frozen_settings: dict[str, Any], tmp_path: 
 CUT = (
     "patches/SYN-0003.parquet", "features/small_cnn/SYN-0004.h5",
     "models/dl-cnb/model.safetensors", "models/dl-cnb+c/model.json", "models/dl-cnb/history.csv",
+    "models/dl-cnb/model_card.md",
     "predictions.csv", "split.csv", "exclusions.csv", "steps/predict.json", "steps/split.json",
     "steps/checked.json", "check.json", "models/dl-cnb/model_card.md",
 )  # fmt: skip

@@ -95,12 +95,12 @@ class Training(Strict):
     """Write TensorBoard scalars beside the model; needs the extra `tensorboard`."""
 
     def decisive(self) -> dict[str, Any]:
-        """The settings that decide the weights, for keys.
+        """The settings that decide the weights of one model, for keys.
 
         Those added after the first models were trained are left out where they change nothing, so
         that such a model is still known as trained.
         """
-        settings = self.model_dump(mode="json", exclude={"devices", "tensorboard"})
+        settings = self.model_dump(mode="json", exclude={"devices", "tensorboard", "seeds"})
         later = ("accumulate", "class_weights", "sampling", "patience", "deterministic")
         default = {name: Training.model_fields[name].default for name in later}
         return {n: v for n, v in settings.items() if n not in default or v != default[n]}

@@ -77,8 +77,7 @@ class Fitting:
         settings = {n: v for n, v in config.model_dump(mode="json").items() if n in used}
         settings["encoder"] = encoder_record(self)
         settings["bags"] = bags_record(config)
-        decisive = config.training.decisive().items()
-        settings["training"] = {n: v for n, v in decisive if n != "seeds"}
+        settings["training"] = config.training.decisive()
         settings["aggregator"] = config.aggregator_of(method).model_dump(mode="json")
         if not spec.images:
             settings = {n: settings[n] for n in ("endpoint", "clinical")}
