@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import openslide
 import pytest
@@ -76,6 +77,26 @@ def test_patches_at_a_target_scale(drawn: Callable, tmp_path: Path, kind: str) -
     assert grid.xy[9].tolist() == [256, 128]
     expected = image[128:256, 256:384].reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
     assert np.abs(patch - expected).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["hamamatsu", "dicom"])
+def test_levels_that_are_jpeg(drawn: Callable, tmp_path: Path, kind: str) -> None:
+    image = cv2.GaussianBlur(drawn(768, 512), (0, 0), 6)  # JPEG keeps what is smooth
+    if kind == "dicom":
+        written.write_dicom(tmp_path / "s1", image, mpp=0.5, jpeg=True)
+        path = tmp_path / "s1" / "0.dcm"
+    else:
+        path = tmp_path / "s1.ndpi"
+        written.write_hamamatsu(path, image, mpp=0.5)
+    assert openslide.OpenSlide.detect_format(path) == kind
+    with open_slide(path, slide_id="s1", patient_id="p1") as reader:
+        assert reader.size == (768, 512)
+        assert reader.mpp == pytest.approx(0.5, rel=1e-3)
+        near = reader.read(100, 90, 600, 400).astype(int)
+        far = reader.read_resized(100, 50, 256, 128).astype(int)
+    assert np.abs(near - image[90:490, 100:700]).mean() < 2
+    expected = image[50:306, 100:356].reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
+    assert np.abs(far - expected).mean() < 3
 
 
 def test_any_file_of_a_dicom_series_opens_the_slide(drawn: Callable, tmp_path: Path) -> None:

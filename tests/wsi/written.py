@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import simplejpeg
 import tifffile
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,17 +69,68 @@ def write_leica(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -
             file.write(level, metadata=None, **told, **scale, **_TILED)
 
 
-def write_dicom(folder: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -> None:
-    """A DICOM series: a file a level, uncompressed frames of 256x256 pixels."""
+def write_hamamatsu(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -> None:
+    """An .ndpi: each level one JPEG, with the tags of the scanner."""
+    pages = []
+    for number, level in enumerate(halves(image, levels)):
+        height, width = level.shape[:2]
+        per_cm = round(1e4 / mpp / 2**number)
+        tags = [
+            (256, "I", [width]), (257, "I", [height]), (258, "H", [8, 8, 8]), (259, "H", [7]),
+            (262, "H", [6]), (271, "s", b"Hamamatsu"), (277, "H", [3]), (278, "I", [height]),
+            (282, "r", [per_cm, 1]), (283, "r", [per_cm, 1]), (296, "H", [3]), (65420, "I", [1]),
+            (65421, "f", [20 / 2**number]), (65422, "i", [0]), (65423, "i", [0]), (65424, "i", [0]),
+        ]  # fmt: skip
+        pages.append((tags, _jpeg(level)))
+    path.write_bytes(_tiff(pages))
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    return simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels), quality=98, colorspace="RGB", colorsubsampling="444"
+    )
+
+
+_TIFF_TYPES = {"s": 2, "H": 3, "I": 4, "r": 5, "i": 9, "f": 11}
+
+
+def _tiff(pages: list[tuple[list, bytes]]) -> bytes:
+    """A TIFF of pages: tags as (number, type, values), and the one strip as it is stored."""
+    out, link = bytearray(b"II*\0\0\0\0\0"), 4
+    for tags, strip in pages:
+        place = len(out)
+        out += strip + b"\0" * (len(strip) % 2)
+        entries = b""
+        every = sorted([*tags, (273, "I", [place]), (279, "I", [len(strip)])], key=lambda t: t[0])
+        for number, kind, values in every:
+            code = {"r": "I"}.get(kind, kind)
+            raw = values + b"\0" if kind == "s" else struct.pack(f"<{len(values)}{code}", *values)
+            count = {"s": len(raw), "r": 1}.get(kind, len(values))
+            if len(raw) > 4:
+                place = len(out)
+                out += raw + b"\0" * (len(raw) % 2)
+                raw = struct.pack("<I", place)
+            entries += struct.pack("<HHI", number, _TIFF_TYPES[kind], count) + raw.ljust(4, b"\0")
+        struct.pack_into("<I", out, link, len(out))
+        out += struct.pack("<H", len(every)) + entries
+        link = len(out)
+        out += b"\0\0\0\0"
+    return bytes(out)
+
+
+def write_dicom(
+    folder: Path, image: np.ndarray, *, mpp: float, levels: int = 2, jpeg: bool = False
+) -> None:
+    """A DICOM series: a file a level, frames of 256x256 pixels, uncompressed or as JPEG."""
     folder.mkdir()
     series = {name: generate_uid() for name in ("Study", "Series")}
     frame = generate_uid()
     for number, level in enumerate(halves(image, levels)):
-        _write_level(folder / f"{number}.dcm", level, series, frame, mpp=mpp * 2**number)
+        _write_level(folder / f"{number}.dcm", level, series, frame, mpp=mpp * 2**number, jpeg=jpeg)
 
 
 def _write_level(
-    path: Path, level: np.ndarray, series: dict[str, str], frame: str, *, mpp: float
+    path: Path, level: np.ndarray, series: dict[str, str], frame: str, *, mpp: float, jpeg: bool
 ) -> None:
     height, width = level.shape[:2]
     rows, columns = -(-height // 256), -(-width // 256)
@@ -84,7 +138,7 @@ def _write_level(
     padded[:height, :width] = level
     data = Dataset()
     data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit if jpeg else ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = _WHOLE_SLIDE
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
     data.StudyInstanceUID, data.SeriesInstanceUID = series["Study"], series["Series"]
@@ -97,7 +151,8 @@ def _write_level(
     data.TotalPixelMatrixFocalPlanes = 1
     data.Rows = data.Columns = 256
     data.NumberOfFrames = rows * columns
-    data.SamplesPerPixel, data.PhotometricInterpretation, data.PlanarConfiguration = 3, "RGB", 0
+    data.SamplesPerPixel, data.PlanarConfiguration = 3, 0
+    data.PhotometricInterpretation = "YBR_FULL_422" if jpeg else "RGB"
     data.BitsAllocated = data.BitsStored = 8
     data.HighBit, data.PixelRepresentation = 7, 0
     measures, shared = Dataset(), Dataset()
@@ -105,6 +160,9 @@ def _write_level(
     shared.PixelMeasuresSequence = Sequence([measures])
     data.SharedFunctionalGroupsSequence = Sequence([shared])
     frames = padded.reshape(rows, 256, columns, 256, 3).swapaxes(1, 2)
-    data.PixelData = frames.tobytes()
+    if jpeg:
+        data.PixelData = encapsulate([_jpeg(one) for row in frames for one in row])
+    else:
+        data.PixelData = frames.tobytes()
     data["PixelData"].VR = "OB"
     data.save_as(path, enforce_file_format=True)

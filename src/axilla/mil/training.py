@@ -14,6 +14,7 @@ from torch import Tensor
 
 from axilla.core.errors import ConfigError
 from axilla.mil.devices import denormals_flushed, make_fabric, repeatable, share_buffers, sum_over
+from axilla.mil.encoding import own_encoding
 from axilla.mil.feeding import Feed, Share, TrainingData, seed_of
 from axilla.mil.history import Epoch, History, TrainingLog
 from axilla.mil.prediction import predict_patients
@@ -101,7 +102,9 @@ def train(
             if schedule is not None:
                 schedule.step()
             share_buffers(fabric, module)
-            val_loss, val_auc = _validate(module, data, seed=seed, fabric=fabric, number=number)
+            val_loss, val_auc = _validate(
+                module, data, config=config, seed=seed, fabric=fabric, number=number
+            )
             epoch = Epoch(number, lr, loss, val_loss, val_auc)
             progress.add(epoch, module)
             keeper.keep(progress)
@@ -171,7 +174,13 @@ def _weighted_loss(output: BagOutput, labels: Tensor, weights: Tensor) -> Tensor
 
 
 def _validate(
-    model: DLCNB, data: TrainingData, *, seed: int, fabric: Fabric, number: int
+    model: DLCNB,
+    data: TrainingData,
+    *,
+    config: Training,
+    seed: int,
+    fabric: Fabric,
+    number: int,
 ) -> tuple[float | None, float | None]:
     """Mean cross-entropy and AUC over validation patients (one-versus-rest macro mean).
 
@@ -181,8 +190,19 @@ def _validate(
         return None, None
     own = slice(fabric.global_rank, None, fabric.world_size)
     patients = data.val[own]
+    device = str(fabric.device)
+    encode = None
+    if model.encoder is not None:
+        # As precise as in training: float32 would take several times as long.
+        encode = own_encoding(model.encoder, device=device, precision=config.precision)
     scores = predict_patients(
-        model, patients, slides=data.slides, draw=data.draw, seed=seed, device=str(fabric.device)
+        model,
+        patients,
+        slides=data.slides,
+        draw=data.draw,
+        seed=seed,
+        device=device,
+        encode=encode,
     )
     shared = torch.zeros(len(data.val), data.classes, dtype=torch.float64)
     if patients:
