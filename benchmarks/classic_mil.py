@@ -6,24 +6,31 @@
 
 A set is a table of `bag`, `label` (of the bag, positive above 0), then the features, one row an
 instance. 10 stratified folds a repeat; features are standardised by the instances of the training
-folds; a bag is given whole; there is no validation cohort, so the last epoch counts; a bag is
-called positive from a probability of 0.5. Beside it what Ilse 2018 published (doi:10.48550/
-arXiv.1802.04712, Table 1).
+folds and cut at 3 standard deviations; a bag is given whole; there is no validation cohort, so the
+last epoch counts; a bag is called positive from a probability of 0.5. Beside it what Ilse 2018
+published (doi:10.48550/arXiv.1802.04712, Table 1).
 
 One set of settings, `TRAINING` and `POOLING`, for all sets. It was chosen by the mean accuracy over
 both sets and both ways of pooling, one repeat on folds of the split seed `CHOSEN_ON`. The seed that
 is reported is another, `REPORTED`, so that the folds which are told did not choose. They are still
 folds of the same bags: a fair figure comes from sets that took no part in it. What was tried (its
-standard error is about 0.02, so that the first five are alike):
+standard error is about 0.02: neighbours are alike):
 
-    epochs  lr    weight decay  dropout   accuracy  AUC
-    20      5e-4  5e-3          0.25      0.850     0.882    chosen
-    20      2e-4  5e-3          0.5       0.850     0.880
-    40      5e-4  5e-3          0.5       0.847     0.882
-    20      5e-4  1e-4          0.5       0.844     0.877
-    20      1e-3  5e-3          0.5       0.837     0.877
-    20      5e-4  5e-3          0.5       0.836     0.880
-    40      5e-4  5e-2          0.5       0.833     0.883
+    epochs  lr    weight decay  dropout  width  cut at   accuracy  AUC
+    30      2e-4  1e-2          0.25     512    3 SD     0.869     0.935    chosen
+    20      5e-4  2e-2          0.25     256    3 SD     0.864     0.925
+    20      2e-4  5e-3          0.25     256    3 SD     0.863     0.922
+    20      5e-4  5e-3          0.25     256    3 SD     0.862     0.932
+    20      5e-4  5e-3          0.25     256    nowhere  0.850     0.882
+    20      2e-4  5e-3          0.5      256    nowhere  0.850     0.880
+    40      5e-4  5e-3          0.5      256    nowhere  0.847     0.882
+    20      5e-4  1e-4          0.5      256    nowhere  0.844     0.877
+    20      1e-3  5e-3          0.5      256    nowhere  0.837     0.877
+    20      5e-4  5e-3          0.5      256    nowhere  0.836     0.880
+    40      5e-4  5e-2          0.5      256    nowhere  0.833     0.883
+
+The fifth was chosen first, and reported 0.879 and 0.885 on MUSK1, 0.803 and 0.813 on TIGER over all
+five repeats (attention, gated). The cut was tried after that was seen.
 """
 
 from __future__ import annotations
@@ -51,9 +58,11 @@ from axilla.mil.prediction import predict_patients
 from axilla.mil.training import TrainingData, train
 
 FOLDS = 10
+CLIP = 3.0
+"""Standard deviations; features of counts have tails that one instance would pull a unit by."""
 CHOSEN_ON, REPORTED = 7, 2018
-TRAINING = Training(epochs=20, lr=5e-4, weight_decay=5e-3, restarts=None, batch_size=8)
-POOLING = Aggregator(width=256, attention=128, dropout=0.25)
+TRAINING = Training(epochs=30, lr=2e-4, weight_decay=1e-2, restarts=None, batch_size=8)
+POOLING = Aggregator(width=512, attention=128, dropout=0.25)
 PUBLISHED = {
     ("musk1", "attention"): "0.892 +- 0.040",
     ("musk1", "gated"): "0.900 +- 0.050",
@@ -104,7 +113,8 @@ def score_fold(
     tested = set(test.tolist())
     seen = np.concatenate([x for i, x in enumerate(given.bags) if i not in tested])
     mean, sd = seen.mean(axis=0), seen.std(axis=0)
-    slides = {str(i): (x - mean) / np.where(sd > 0, sd, 1) for i, x in enumerate(given.bags)}
+    scale = np.where(sd > 0, sd, 1)
+    slides = {str(i): np.clip((x - mean) / scale, -CLIP, CLIP) for i, x in enumerate(given.bags)}
     people = [
         PatientInstances(str(i), int(label), (str(i),), None)
         for i, label in enumerate(given.labels)
