@@ -37,12 +37,8 @@ def write_training_state(path: Path, state: TrainingState, *, key: str) -> None:
     """
     tensors = {name: np.asarray(t, order="C") for name, t in state.tensors.items()}
     record = json.dumps(dict(state.record), sort_keys=True)
-    header = {
-        "schema": str(SCHEMA_VERSION),
-        "key": key,
-        "record": record,
-        "sha256": _digest(tensors, record),
-    }
+    header = {"schema": str(SCHEMA_VERSION), "key": key, "record": record}
+    header["sha256"] = _digest(tensors, header)
     write_bytes(path, save(tensors, metadata=header))
 
 
@@ -60,7 +56,7 @@ def read_training_state(path: Path, *, key: str) -> TrainingState | None:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        whole = header.get("sha256") == _digest(tensors, header.get("record", ""))
+        whole = header.pop("sha256", "") == _digest(tensors, header)
     except (OSError, ValueError, SafetensorError) as error:
         raise _refused(path, "is damaged") from error
     if not whole:
@@ -74,8 +70,8 @@ def _refused(path: Path, what: str) -> StoreError:
     return StoreError(f"the interrupted training's state {what}.", "It begins anew.", file=path)
 
 
-def _digest(tensors: Mapping[str, NDArray[Any]], record: str) -> str:
-    found = hashlib.sha256(record.encode("utf-8"))
+def _digest(tensors: Mapping[str, NDArray[Any]], header: Mapping[str, str]) -> str:
+    found = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode("utf-8"))
     for name in sorted(tensors):
         tensor = tensors[name]
         found.update(f"{name}:{tensor.dtype}:{tensor.shape}:".encode())
