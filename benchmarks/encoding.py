@@ -24,8 +24,9 @@ from torch import nn
 from torchvision import transforms
 
 from axilla.core import store
+from axilla.core.ahead import ahead
 from axilla.core.config import Encoder, Patches
-from axilla.core.types import Slide
+from axilla.core.types import PatchGrid, Slide
 from axilla.features.computing import Computing, FrozenEncoder
 from axilla.features.encoders import build_encoder
 from axilla.wsi.patches import PatchReader, cut_and_read, cut_patches
@@ -49,6 +50,8 @@ ROUNDS = {"vgg16_bn": 3}
 REPEATS = 3
 PATCHES = 24
 """Of the first region: a whole cohort is only more of the same, as `--slides` shows."""
+SLIDES = 4
+"""So often the region is embedded: the next one is read while one is encoded."""
 BAG = 10
 
 
@@ -116,29 +119,26 @@ def axilla(name: str, backend: str, slides: int) -> dict[str, float]:
     frozen = FrozenEncoder(encoder, computing=Computing("bfloat16", backend))
     some = first_patches()
     found = frozen.encode(some).astype(np.float64)  # compiles, and compares with float32
-    path = region_files()[0]
-    slide = _slide(path)
+    slide = _slide(region_files()[0])
 
-    def embed(folder: str, number: int) -> None:
-        regions = find_regions(slide, mode="whole")
-        grid = cut_patches(slide, regions, config=Patches())
-        shown = min(PATCHES, len(grid))
+    def read() -> Iterator[tuple[int, PatchGrid, np.ndarray]]:
+        for number in range(slides):
+            regions = find_regions(slide, mode="whole")
+            grid = cut_patches(slide, regions, config=Patches())
+            with PatchReader(slide, grid, regions, config=Patches()) as reader:
+                yield number, grid, reader.read(np.arange(min(PATCHES, len(grid))))
 
-        def parts(reader: PatchReader) -> Iterator[np.ndarray]:
-            for start in range(0, shown, 64):
-                yield frozen.encode(reader.read(np.arange(start, min(start + 64, shown))))
-
-        value = store.Features(
-            np.empty((0, encoder.features), np.float16), grid.xy[:shown], name, "", 256, None
-        )
-        with PatchReader(slide, grid, regions, config=Patches()) as reader:
-            store.write_features(Path(folder) / f"{number}.h5", value, key="k", parts=parts(reader))
+    def embed(folder: str) -> None:
+        for number, grid, pixels in ahead(read()):
+            value = store.Features(
+                np.empty((0, encoder.features), np.float16), grid.xy[: len(pixels)], name, "", 256,
+                None,
+            )  # fmt: skip
+            parts = iter([frozen.encode(pixels)])
+            store.write_features(Path(folder) / f"{number}.h5", value, key="k", parts=parts)
 
     with tempfile.TemporaryDirectory() as folder:
-        taken = statistics.median(
-            seconds(lambda: [embed(folder, number) for number in range(slides)])
-            for _ in range(REPEATS)
-        )
+        taken = statistics.median(seconds(lambda: embed(folder)) for _ in range(REPEATS))
     peak = peak_mib()  # before the whole comparison, which no study makes
     exact = FrozenEncoder(encoder, computing=Computing()).encode(some).astype(np.float64)
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1)
@@ -163,7 +163,7 @@ def compare(name: str, cores: int) -> None:
     rounds = ROUNDS.get(name, 1)
     for _ in range(rounds):
         for way in WAYS:
-            runs[way].append(in_child(__file__, cores=cores, encoder=name, way=way, slides=1))
+            runs[way].append(in_child(__file__, cores=cores, encoder=name, way=way, slides=SLIDES))
 
     def middle(way: str, key: str) -> float:
         return statistics.median(run[key] for run in runs[way])
