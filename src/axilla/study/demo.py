@@ -30,7 +30,7 @@ DEMO: dict[str, Any] = {
     "out": "out",
 }
 TRAINING: dict[str, Any] = {
-    "epochs": 56, "lr": 1.0e-3, "weight_decay": 1.0e-4, "restarts": None, "batch_size": 4,
+    "epochs": 56, "lr": 5.0e-4, "weight_decay": 1.0e-4, "restarts": None, "batch_size": 4,
     "precision": "bfloat16",
 }  # fmt: skip
 
