@@ -22,6 +22,7 @@ import numpy as np, torch
 from axilla.core.config import Aggregator, Bags, Training
 from axilla.mil import feeding, resuming
 from axilla.mil.batches import PatientInstances
+from axilla.mil.devices import leave_together
 from axilla.mil.feeding import TrainingData
 from axilla.mil.model import DLCNB
 from axilla.mil.training import train
@@ -60,6 +61,7 @@ if torch.distributed.is_initialized():
         train_to("killed", 0.5, stop)
     except KeyboardInterrupt:
         train_to("killed", 0.5)
+    leave_together()
 """
 """Trainings with and without dropout, one of them stopped after an epoch and taken up again."""
 

@@ -74,6 +74,12 @@ def make_fabric(config: Training) -> Fabric:
     return fabric
 
 
+def leave_together() -> None:
+    """Let go of the other processes; one that ends while their threads run may be aborted."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def sum_over(fabric: Fabric, values: Tensor) -> Tensor:
     """The sum over all processes, on the CPU; the same to the last bit in each."""
     if fabric.world_size == 1:

@@ -16,7 +16,7 @@ from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter, Silent
 from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition
-from axilla.mil.devices import denormals_flushed
+from axilla.mil.devices import denormals_flushed, leave_together
 from axilla.study.embedding import embed_slides
 from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
@@ -29,7 +29,12 @@ from axilla.study.inputs import CheckResult, check_inputs, usable_patients
 from axilla.study.instances import SlideArrays, imported_arrays, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.people import write_people
-from axilla.study.processes import call_helpers, check_means, is_helper, wait_for_call
+from axilla.study.processes import (
+    call_helpers,
+    check_means,
+    is_helper,
+    wait_for_call,
+)
 from axilla.study.reporting import write_report
 from axilla.study.scoring import locked_thresholds, predict_all
 from axilla.study.slide_checks import slides_of
@@ -108,16 +113,19 @@ def run(
     AxillaError
         Another mistake of the user's.
     """
-    if is_helper():
-        wait_for_call(config)
-        until = STEPS[min(STEPS.index(until), STEPS.index("train"))]
-        with denormals_flushed():
-            return _run(config, until=until, exclude_failed=exclude_failed, reporter=Silent())
-    with denormals_flushed(), store.locked(config.out):
-        store.sweep(config.out)
-        return _run(
-            config, until=until, exclude_failed=exclude_failed, reporter=reporter or Silent()
-        )
+    try:
+        if is_helper():
+            wait_for_call(config)
+            until = STEPS[min(STEPS.index(until), STEPS.index("train"))]
+            with denormals_flushed():
+                return _run(config, until=until, exclude_failed=exclude_failed, reporter=Silent())
+        with denormals_flushed(), store.locked(config.out):
+            store.sweep(config.out)
+            return _run(
+                config, until=until, exclude_failed=exclude_failed, reporter=reporter or Silent()
+            )
+    finally:
+        leave_together()
 
 
 def _run(
