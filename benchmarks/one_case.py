@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -39,11 +38,12 @@ from axilla.wsi.regions import find_regions
 from encoding import count_products
 from machine import DATA, answer, child_options, core_counts, in_child, matrix_rate, region_files
 from machine import seconds as seconds_of
+from original_way import cut_to_files
 
 PATIENT = "389510"
 """71 patches; the mean of the cohort is 68."""
 ROUNDS, REPEATS = 3, 1
-SIZE, BAG, CLINICAL = 256, 10, 8
+BAG, CLINICAL = 10, 8
 TARGET = 3.0
 VECTOR = np.linspace(-1, 1, CLINICAL)
 
@@ -61,25 +61,6 @@ def make_model() -> DLCNB:
         encoder=encoder, features=encoder.features, clinical=CLINICAL, classes=2,
         config=Aggregator(),
     ).eval()  # fmt: skip
-
-
-def cut_to_files(folder: Path) -> list[Path]:
-    """Every kept patch as a JPEG file, as the original cut them."""
-    for path in case_files():
-        image = cv2.imread(str(path))
-        height, width = image.shape[:2]
-        image = cv2.copyMakeBorder(
-            image, 0, -height % SIZE, 0, -width % SIZE, cv2.BORDER_CONSTANT, value=(255, 255, 255)
-        )
-        for y in range(0, image.shape[0], SIZE):
-            for x in range(0, image.shape[1], SIZE):
-                patch = image[y : y + SIZE, x : x + SIZE]
-                high = patch == (255, 255, 255)
-                white = np.count_nonzero(high[..., 0] & high[..., 1] & high[..., 2])
-                if white / SIZE**2 < 0.3:
-                    file = folder / f"{path.stem}_{x}_{y}.jpg"
-                    cv2.imwrite(str(file), patch, [int(cv2.IMWRITE_JPEG_QUALITY), 100])
-    return sorted(folder.iterdir())
 
 
 def original(repeats: int) -> dict[str, float]:
@@ -101,7 +82,9 @@ def original(repeats: int) -> dict[str, float]:
 
     def go() -> int:
         with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-            files = cut_to_files(Path(folder))
+            for path in case_files():
+                cut_to_files(path, Path(folder))
+            files = sorted(Path(folder).iterdir())
             order = np.random.default_rng(0).permutation(len(files))
             scores, attention = [], np.full(len(files), np.nan)
             for start in range(0, len(files) // BAG * BAG, BAG):

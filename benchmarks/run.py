@@ -13,7 +13,7 @@ def main() -> int:
     """Run each file of the folder in a process of its own."""
     failed = 0
     for path in sorted(HERE.glob("*.py")):
-        if path.name not in {"run.py", "machine.py"}:
+        if path.name not in {"run.py", "machine.py", "original_way.py"}:
             failed += subprocess.run([sys.executable, path], check=False).returncode != 0
     return failed
 

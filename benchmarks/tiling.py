@@ -16,7 +16,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image
@@ -26,9 +25,9 @@ from axilla.core.types import Slide
 from axilla.wsi.patches import PatchReader, cut_and_read, cut_patches
 from axilla.wsi.regions import find_regions
 from machine import DATA, answer, child_options, core_counts, in_child, region_files, seconds
+from original_way import cut_to_files
 
 ROUNDS = 9
-SIZE = 256
 Kept = list[tuple[str, int, int]]
 
 
@@ -56,24 +55,8 @@ def in_steps(path: Path) -> Kept:
 
 def original(path: Path) -> Kept:
     """Pad, judge by comparing arrays, write JPEG files of quality 100; read them all again."""
-    kept: Kept = []
     with tempfile.TemporaryDirectory() as folder:
-        image = cv2.imread(str(path))
-        height, width = image.shape[:2]
-        image = cv2.copyMakeBorder(
-            image, 0, -height % SIZE, 0, -width % SIZE, cv2.BORDER_CONSTANT, value=(255, 255, 255)
-        )
-        for y in range(0, image.shape[0], SIZE):
-            for x in range(0, image.shape[1], SIZE):
-                patch = image[y : y + SIZE, x : x + SIZE]
-                # The original sums `high`, so that a white value counts a third of a pixel; here
-                # it is pixels, the paper's rule, in the cheapest way that gives the same patches.
-                high = patch == (255, 255, 255)
-                white = np.count_nonzero(high[..., 0] & high[..., 1] & high[..., 2])
-                if white / SIZE**2 < 0.3:
-                    file = f"{folder}/{path.stem}_{x}_{y}.jpg"
-                    cv2.imwrite(file, patch, [int(cv2.IMWRITE_JPEG_QUALITY), 100])
-                    kept.append((path.stem, x, y))
+        kept = cut_to_files(path, Path(folder))
         files = sorted(Path(folder).iterdir())
         assert len([np.asarray(Image.open(file).convert("RGB")) for file in files]) == len(kept)
     return kept

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,43 @@ def data_dir() -> Path:
     folder = _data_dir()
     assert folder is not None
     return folder
+
+
+@pytest.fixture
+def start_together() -> Callable[[list[str], int], list[tuple[str, str]]]:
+    """Start a command so often, with the variables that `torchrun` sets; what each said."""
+
+    def start(command: list[str], processes: int) -> list[tuple[str, str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = {
+            "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": 1,
+            "CUDA_VISIBLE_DEVICES": "",
+        }  # fmt: skip
+        started = []
+        for rank in range(processes):
+            own = shared | {"RANK": rank, "LOCAL_RANK": rank}
+            environment = os.environ | {name: str(value) for name, value in own.items()}
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, *command], env=environment, text=True,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                )
+            )  # fmt: skip
+        said = []
+        try:
+            for process in started:
+                said.append(process.communicate(timeout=300))
+                assert process.returncode == 0, said[-1]
+        finally:
+            for process in started:
+                process.kill()  # as `torchrun` ends the others where one has failed
+                process.communicate()
+        return said
+
+    return start
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -66,38 +63,20 @@ if torch.distributed.is_initialized():
 """Trainings with and without dropout, one of them stopped after an epoch and taken up again."""
 
 
-def start(folder: Path, processes: int) -> None:
-    """Start so many at once, with the variables that `torchrun` sets."""
-    folder.mkdir()
-    script = folder / "together.py"
-    script.write_text(TOGETHER)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {
-        "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": 1,
-        "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
-    started = []
-    for rank in range(processes):
-        own = shared | {"RANK": rank, "LOCAL_RANK": rank}
-        environment = os.environ | {name: str(value) for name, value in own.items()}
-        command = [sys.executable, str(script), str(folder), "2"]
-        started.append(
-            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        )
-    try:
-        for process in started:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors
-    finally:
-        for process in started:
-            process.kill()  # as `torchrun` ends the others where one has failed
-            process.communicate()
+@pytest.fixture
+def start(start_together):
+    """Train so often at once."""
+
+    def started(folder: Path, processes: int) -> None:
+        folder.mkdir()
+        script = folder / "together.py"
+        script.write_text(TOGETHER)
+        start_together([str(script), str(folder), "2"], processes)
+
+    return started
 
 
-def test_two_processes_train_as_one(tmp_path, monkeypatch):
+def test_two_processes_train_as_one(start, tmp_path, monkeypatch):
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     monkeypatch.setattr(sys, "argv", ["together.py", str(one), "2"])

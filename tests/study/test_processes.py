@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,46 +26,17 @@ def study_of(plain_study: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     return plain_study(rows, names) | more
 
 
-def start_together(study: Path, processes: int) -> list[tuple[str, str]]:
-    """Start `axilla train` so often, with the variables that `torchrun` sets; what each said."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {
-        "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": 1,
-        "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "axilla.cli", "train", str(study)],
-            env=os.environ
-            | {name: str(v) for name, v in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(processes)
-    ]  # fmt: skip
-    said = []
-    try:
-        for process in started:
-            said.append(process.communicate(timeout=300))
-            assert process.returncode == 0, said[-1]
-    finally:
-        for process in started:
-            process.kill()  # as `torchrun` ends the others where one has failed
-            process.communicate()
-    return said
-
-
 def test_a_study_trains_in_two_processes_of_which_one_writes(
-    plain_study: Callable[..., dict[str, Any]], tmp_path: Path
+    plain_study: Callable[..., dict[str, Any]],
+    start_together: Callable[[list[str], int], list[tuple[str, str]]],
+    tmp_path: Path,
 ) -> None:
     settings = study_of(plain_study)
     settings["training"] = {"epochs": 2, "devices": 2, "batch_size": 4, "restarts": None}
     study = tmp_path / "study.yaml"
     plain = StudyConfig.model_validate(settings).model_dump(mode="json")
     study.write_text(yaml.safe_dump(plain), encoding="utf-8")
-    first, second = start_together(study, 2)
+    first, second = start_together(["-m", "axilla.cli", "train", str(study)], 2)
     assert "train     2 models, 2 now" in first[0]
     assert second[0] == ""
     folder = tmp_path / "out" / "models" / "dl-cnb"

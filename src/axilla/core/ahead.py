@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
-_END = object()
+
+
+class _End:
+    """What comes after the last value."""
+
+
+_END = _End()
 
 
 def ahead(values: Iterable[T]) -> Generator[T]:
@@ -19,11 +25,11 @@ def ahead(values: Iterable[T]) -> Generator[T]:
     """
     source = iter(values)
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as maker:
-        coming = maker.submit(next, source, _END)
+        coming: Future[T | _End] = maker.submit(next, source, _END)
         try:
-            while (value := coming.result()) is not _END:
+            while not isinstance(value := coming.result(), _End):
                 coming = maker.submit(next, source, _END)
-                yield value  # type: ignore[misc]  # `_END` was excluded
+                yield value
         finally:
             coming.cancel()
             # In the maker's own thread, once it is idle: a generator that runs cannot be closed.

@@ -31,36 +31,38 @@ def bags_record(config: StudyConfig) -> dict[str, Any]:
     return record
 
 
-def check_given(slides: Iterable[Slide], *, config: StudyConfig) -> list[Problem]:
-    """What is wrong with the file of bags, as far as it can be told before slides are cut.
+def check_given(
+    slides: Iterable[Slide], *, enrolled: Iterable[Slide], config: StudyConfig
+) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with the file of bags, as far as it can be told before slides are cut; notes.
+
+    Parameters
+    ----------
+    slides
+        Of the patients in order so far: each needs its bags.
+    enrolled
+        Of all patients of the table: bags of other slides are noted.
 
     Raises
     ------
     CohortError
         The file cannot be read.
     """
-    if config.bags.file is None:
-        return []
-    bags = read_bags(config.bags.file)
+    file = config.bags.file
+    if file is None:
+        return [], []
+    bags = read_bags(file)
     problems = []
     for slide in slides:
         known = ready_patches(slide) if config.regions == "patches" else None
-        problems.extend(_missing(slide, bags, known, file=config.bags.file))
-    return problems
+        problems.extend(_missing(slide, bags, known, file=file))
+    return problems, _unused(bags, enrolled, file=file)
 
 
-def unused_bags(slides: Iterable[Slide], *, config: StudyConfig) -> list[Problem]:
-    """A note on bags of slides that no patient of the study has.
-
-    Raises
-    ------
-    CohortError
-        The file cannot be read.
-    """
-    if config.bags.file is None:
-        return []
-    known = {slide.slide_id for slide in slides}
-    extra = [slide for slide in read_bags(config.bags.file) if slide not in known]
+def _unused(bags: GivenBags, enrolled: Iterable[Slide], *, file: Path) -> list[Problem]:
+    """A note on bags of slides that nobody has."""
+    known = {slide.slide_id for slide in enrolled}
+    extra = [slide for slide in bags if slide not in known]
     if not extra:
         return []
     named = ", ".join(extra[:3]) + (", ..." if len(extra) > 3 else "")
@@ -69,7 +71,7 @@ def unused_bags(slides: Iterable[Slide], *, config: StudyConfig) -> list[Problem
             cause=f"the file has bags of {len(extra):,} slides that no patient of this study has "
             f"({named}); they are not used.",
             remedy="Nothing, where they belong to patients outside the endpoint.",
-            file=config.bags.file,
+            file=file,
             fatal=False,
         )
     ]

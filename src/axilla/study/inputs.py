@@ -14,7 +14,7 @@ from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition, Slide
 from axilla.study.checking import CheckMemory, same_files, write_check
 from axilla.study.clinical_checks import unseen_categories
-from axilla.study.given import check_given, unused_bags
+from axilla.study.given import check_given
 from axilla.study.imported import check_imported
 from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
 from axilla.study.people import check_saved_split
@@ -153,8 +153,7 @@ def _check_bags(
 ) -> tuple[list[Problem], list[Problem]]:
     """Problems of the given bags, and bags that nobody uses."""
     try:
-        problems = check_given(slides_of(cohort.patients), config=config)
-        return problems, unused_bags(enrolled, config=config)
+        return check_given(slides_of(cohort.patients), enrolled=enrolled, config=config)
     except AxillaError as error:
         return [error.problem], []
 

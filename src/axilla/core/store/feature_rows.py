@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from axilla.core.errors import StoreError
-from axilla.core.store.features import UNREADABLE, check_schema, read_features
+from axilla.core.store.features import UNREADABLE, check_schema, read_features, unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,9 +126,5 @@ def open_features(path: Path) -> FeatureRows | NDArray[np.float16] | NDArray[np.
             if rows is not None and file["coords"].shape != (len(rows), 2):
                 raise ValueError("features and coordinates do not match")
     except UNREADABLE as error:
-        raise StoreError(
-            "the features are missing, damaged or of another version.",
-            "Delete the file and run `axilla embed study.yaml`.",
-            file=path,
-        ) from error
+        raise unreadable(path) from error
     return read_features(path).features if rows is None else rows

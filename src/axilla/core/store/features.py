@@ -119,6 +119,15 @@ def read_features_key(path: Path) -> str | None:
         return None
 
 
+def unreadable(path: Path) -> StoreError:
+    """The error of features that cannot be read."""
+    return StoreError(
+        "the features are missing, damaged or of another version.",
+        "Delete the file and run `axilla embed study.yaml`.",
+        file=path,
+    )
+
+
 def check_schema(file: h5py.File) -> None:
     """Refuse, with a ValueError, a file of another version."""
     if int(file.attrs["schema_version"]) != SCHEMA_VERSION:
@@ -149,9 +158,5 @@ def read_features(path: Path) -> Features:
         if value.features.ndim != 2 or value.coords.shape != (len(value.features), 2):
             raise ValueError("features and coordinates do not match")
     except UNREADABLE as error:
-        raise StoreError(
-            "the features are missing, damaged or of another version.",
-            "Delete the file and run `axilla embed study.yaml`.",
-            file=path,
-        ) from error
+        raise unreadable(path) from error
     return value

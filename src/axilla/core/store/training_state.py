@@ -55,7 +55,7 @@ def read_training_state(path: Path, *, key: str) -> TrainingState | None:
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         whole = header.pop("sha256", "") == _digest(tensors, header)
     except (OSError, ValueError, SafetensorError) as error:
         raise _refused(path, "is damaged") from error
