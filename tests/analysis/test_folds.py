@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from axilla.analysis.fold_table import fold_table
 from axilla.analysis.metrics import evaluate
+from axilla.analysis.tables.fold_table import fold_table
 from axilla.analysis.thresholds import choose_threshold
 from axilla.core.errors import StatisticsError
 

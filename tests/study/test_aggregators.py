@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from axilla.analysis.comparison_table import comparison_table
 from axilla.analysis.roc import compare_paired
+from axilla.analysis.tables.comparison_table import comparison_table
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.study.chain import check, run

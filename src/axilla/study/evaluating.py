@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from axilla.analysis.cohort_table import cohort_table, t_stage
-from axilla.analysis.comparison_table import comparison_table
-from axilla.analysis.fold_table import fold_table
-from axilla.analysis.markup import to_csv, to_html, to_latex
 from axilla.analysis.metrics import evaluate
-from axilla.analysis.performance_table import multiclass_table, performance_table
-from axilla.analysis.plots import draw_confusion, draw_roc, draw_score_boxes
+from axilla.analysis.plots.classification import draw_confusion, draw_roc, draw_score_boxes
 from axilla.analysis.roc import roc_curve
+from axilla.analysis.tables.cohort_table import cohort_table, t_stage
+from axilla.analysis.tables.comparison_table import comparison_table
+from axilla.analysis.tables.fold_table import fold_table
+from axilla.analysis.tables.markup import to_csv, to_html, to_latex
+from axilla.analysis.tables.performance_table import multiclass_table, performance_table
 from axilla.core import store
 from axilla.core.config import Clinical, StudyConfig, Threshold
 from axilla.core.methods import method_title

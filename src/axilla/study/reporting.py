@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from axilla import __version__
-from axilla.analysis.comparison_table import comparison_table
-from axilla.analysis.fold_table import ALL, fold_table
-from axilla.analysis.performance_table import multiclass_table, performance_table
+from axilla.analysis.tables.comparison_table import comparison_table
+from axilla.analysis.tables.fold_table import ALL, fold_table
+from axilla.analysis.tables.performance_table import multiclass_table, performance_table
 from axilla.core.cohort import is_generated
 from axilla.core.config import StudyConfig
 from axilla.core.methods import method_title

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from axilla.analysis.performance_table import told_comparisons
+from axilla.analysis.tables.performance_table import told_comparisons
 from axilla.core.cohort import is_generated
 from axilla.core.config import StudyConfig
 from axilla.core.methods import aggregator_title, method_spec, method_title

@@ -2,7 +2,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from axilla.analysis.markup import escape_latex, to_csv, to_html, to_latex
+from axilla.analysis.tables.markup import escape_latex, to_csv, to_html, to_latex
 
 FRAME = pd.DataFrame(
     {

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.cohort_table import format_p
-from axilla.analysis.performance_table import PerformanceTable, format_auc
+from axilla.analysis.tables.printed import PrintedTable, format_auc, format_p
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES
 
@@ -19,7 +18,7 @@ _NONE = "–"
 
 def comparison_table(
     metrics: Mapping[str, Any], *, cohort_titles: Mapping[str, str] = COHORT_TITLES
-) -> PerformanceTable | None:
+) -> PrintedTable | None:
     """Format the comparisons with the first method, cohort by cohort.
 
     Parameters
@@ -29,7 +28,7 @@ def comparison_table(
 
     Returns
     -------
-    PerformanceTable or None
+    PrintedTable or None
         Columns Method, Cohort, Class (where there are more than two), n, AUC, Difference, z, p,
         p (Holm). Difference is the method's area less the first one's, with DeLong's 95% interval.
         None where there is a single method.
@@ -61,7 +60,7 @@ def comparison_table(
         f"Difference: AUC less that of {against} in the same patients, DeLong's 95% interval.",
         "z and p: paired DeLong test; p (Holm): adjusted for the cohort's rows.",
     )
-    return PerformanceTable(pd.DataFrame(rows), (*notes, *missing))
+    return PrintedTable(pd.DataFrame(rows), (*notes, *missing))
 
 
 def _areas(

@@ -5,13 +5,9 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from axilla.analysis.plots import (
-    OKABE_ITO,
-    draw_confusion,
-    draw_roc,
-    draw_score_boxes,
-    draw_training,
-)
+from axilla.analysis.plots.classification import draw_confusion, draw_roc, draw_score_boxes
+from axilla.analysis.plots.look import OKABE_ITO
+from axilla.analysis.plots.training import draw_training
 from axilla.analysis.roc import roc_curve
 from axilla.core.types import Estimate
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from axilla.analysis.tables.printed import DASH, format_p
 from axilla.core.errors import StatisticsError
 
-_DASH = "–"
 _EMPTY: Mapping[str, Any] = {}
 
 
@@ -159,14 +159,6 @@ def t_stage(size_cm: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series(stages, index=size_cm.index, name="t_stage", dtype=object).replace("", None)
 
 
-def format_p(p: float, *, decimals: int = 3) -> str:
-    """Print a p-value; below the last decimal as `<0.001`, undefined as a dash."""
-    if math.isnan(p):
-        return _DASH
-    least = 10.0**-decimals
-    return f"<{least:.{decimals}f}" if p < least else f"{p:.{decimals}f}"
-
-
 def _check(frame: pd.DataFrame, groups: pd.Series[Any], *, columns: Sequence[str]) -> None:
     absent = [name for name in columns if name not in frame.columns]
     if absent:
@@ -199,9 +191,9 @@ def _mean_row(
     row = {"Level": "mean ± SD"}
     for name, own in members.items():
         known = values[own].dropna().to_numpy(dtype=np.float64)
-        mean = f"{known.mean():.{digits[0]}f}" if len(known) else _DASH
-        sd = f"{known.std(ddof=1):.{digits[1]}f}" if len(known) > 1 else _DASH
-        row[name] = f"{mean} ± {sd}" if len(known) else _DASH
+        mean = f"{known.mean():.{digits[0]}f}" if len(known) else DASH
+        sd = f"{known.std(ddof=1):.{digits[1]}f}" if len(known) > 1 else DASH
+        row[name] = f"{mean} ± {sd}" if len(known) else DASH
     return row
 
 
@@ -232,4 +224,4 @@ def _level_rows(
 
 
 def _share(count: int, total: int) -> str:
-    return f"{count} ({100 * count / total:.1f}%)" if total else f"{count} ({_DASH})"
+    return f"{count} ({100 * count / total:.1f}%)" if total else f"{count} ({DASH})"

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from axilla.analysis.cohort_table import chi_square_p, cohort_table, format_p, rank_p, t_stage
+from axilla.analysis.tables.cohort_table import chi_square_p, cohort_table, rank_p, t_stage
+from axilla.analysis.tables.printed import format_p
 from axilla.core.errors import StatisticsError
 
 

@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
-from axilla.analysis.comparison_table import comparison_table
 from axilla.analysis.metrics import evaluate
+from axilla.analysis.tables.comparison_table import comparison_table
 
 METHODS = ("dl-cnb", "dl-cnb-gated", "dl-cnb-mean", "dl-cnb-transmil")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.performance_table import PerformanceTable
+from axilla.analysis.tables.printed import PrintedTable
 from axilla.core.methods import method_title
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ ALL = "all folds"
 
 def fold_table(
     metrics: Mapping[str, Any], *, held_out: str = "Fold", positive: str = "Positive"
-) -> PerformanceTable:
+) -> PrintedTable:
     """Format `folds` of the metrics: a row a fold, then mean and standard deviation of a method.
 
     Parameters
@@ -56,7 +56,7 @@ def fold_table(
                 "ACC (%)": _spread(figures["accuracy"], 100, 2),
             }
         )
-    return PerformanceTable(pd.DataFrame(rows), tuple(dict.fromkeys(notes)))
+    return PrintedTable(pd.DataFrame(rows), tuple(dict.fromkeys(notes)))
 
 
 def _name(entry: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Figures: numbers and an `Axes` in, drawing out; nothing is computed and nothing is saved here."""
+"""ROC curves, confusion matrices, and scores by class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+
+from axilla.analysis.plots.look import DASHES, GREY, OKABE_ITO, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from axilla.analysis.roc import RocCurve
     from axilla.core.types import Estimate
 
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart with every common colour blindness (Okabe and Ito 2008); yellow left out, too pale."""
-_DASHES = ("-", "--", "-.", ":")
-_GREY = "#666666"
 _NO_AREAS: Mapping[str, Estimate] = {}
 
 
@@ -38,8 +35,8 @@ def draw_roc(
     areas
         Areas by the same names; printed as `0.816 [0.758, 0.865]`, without bounds if they are NaN.
     """
-    ax.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
-    looks = zip(cycle(OKABE_ITO), cycle(_DASHES), strict=False)
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
+    looks = zip(cycle(OKABE_ITO), cycle(DASHES), strict=False)
     # Lines differ in dash as well as in colour: they must survive a black-and-white printer.
     for (name, curve), (colour, dash) in zip(curves.items(), looks, strict=False):
         label = f"{name}: {_area_text(areas[name])}" if name in areas else name
@@ -49,7 +46,7 @@ def draw_roc(
     ticks = np.linspace(0, 1, 6)
     ax.set_xticks(ticks)
     ax.set_yticks(ticks)
-    _tidy(ax)
+    tidy(ax)
     if curves:
         ax.legend(loc="lower right", fontsize="small", frameon=True, framealpha=0.9)
 
@@ -79,57 +76,6 @@ def draw_confusion(ax: Axes, matrix: ArrayLike, *, classes: Sequence[str]) -> No
     ax.set(xlabel="Predicted", ylabel="True")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-
-
-def draw_training(
-    ax: Axes, history: Mapping[str, Sequence[float]], *, best_epoch: int | None = None
-) -> None:
-    """Draw a training's course: losses on the left axis, shares such as the AUC on the right.
-
-    Parameters
-    ----------
-    ax
-        Where to draw; a twin is laid over it where the history has shares.
-    history
-        One value an epoch by name; a name that ends in `loss` is a loss, `epoch` holds the epochs'
-        numbers (else 1, 2, ...), and every other is a share between 0 and 1.
-    best_epoch
-        The epoch whose weights were kept, marked by a line.
-    """
-    series = {name: values for name, values in history.items() if name != "epoch"}
-    losses = {name: values for name, values in series.items() if name.endswith("loss")}
-    shares = {name: values for name, values in series.items() if name not in losses}
-    right = ax.twinx() if shares and losses else ax
-    lines = []
-    colours = cycle(OKABE_ITO)
-    for panel, group, dash in ((ax, losses, "-"), (right, shares, "--")):
-        for name, values in group.items():
-            epochs = history.get("epoch", range(1, len(values) + 1))
-            title = name.replace("_", " ").replace("auc", "AUC")
-            lines += panel.plot(
-                epochs, values, dash, color=next(colours), linewidth=1.6, label=title
-            )
-    ax.set(xlabel="Epoch", ylabel="Loss" if losses else "Share")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _tidy(ax)
-    if shares:
-        right.set(ylim=(0, 1.02))
-    if right is not ax:
-        right.set_ylabel("AUC, accuracy")
-        right.spines[["top", "left"]].set_visible(False)
-    if best_epoch is not None:
-        mark = ax.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":")
-        mark.set_label(f"kept: epoch {best_epoch}")
-        lines.append(mark)
-    if lines:
-        ax.legend(
-            handles=lines,
-            fontsize="small",
-            frameon=False,
-            ncols=len(lines) if len(lines) < 4 else 2,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1.0),
-        )
 
 
 def draw_score_boxes(
@@ -168,7 +114,7 @@ def draw_score_boxes(
             zorder=3,
         )
     if threshold is not None:
-        ax.axhline(threshold, color=_GREY, linewidth=1, linestyle="--", zorder=1)
+        ax.axhline(threshold, color=GREY, linewidth=1, linestyle="--", zorder=1)
         ax.annotate(
             # Outside, where no box and no patient can be under it.
             f"threshold\n{threshold:.2f}",
@@ -177,12 +123,12 @@ def draw_score_boxes(
             ha="left",
             va="center",
             fontsize="small",
-            color=_GREY,
+            color=GREY,
         )
     names = [f"{name}\n(n = {len(values)})" for name, values in scores.items()]
     ax.set_xticks(range(len(names)), labels=names)
     ax.set(xlim=(-0.6, len(names) - 0.4), ylabel=ylabel)
-    _tidy(ax)
+    tidy(ax)
 
 
 def _area_text(area: Estimate) -> str:
@@ -190,9 +136,3 @@ def _area_text(area: Estimate) -> str:
         return "AUC undefined"
     bounds = "" if np.isnan(area.low) else f" [{area.low:.3f}, {area.high:.3f}]"
     return f"{area.value:.3f}{bounds}"
-
-
-def _tidy(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(visible=True, color="#DDDDDD", linewidth=0.5)
-    ax.set_axisbelow(True)

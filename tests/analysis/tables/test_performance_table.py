@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 
 from axilla.analysis.metrics import evaluate
-from axilla.analysis.performance_table import (
-    format_auc,
+from axilla.analysis.tables.performance_table import (
     multiclass_table,
     performance_table,
     told_comparisons,
 )
+from axilla.analysis.tables.printed import format_auc
 from axilla.core.errors import StatisticsError
 
 

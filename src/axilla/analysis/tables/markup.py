@@ -17,7 +17,7 @@ _LATEX = {
     "±": r"$\pm$", "–": "--", "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
 _MARK = re.compile(r"^(–|\d[\d.]*)\^([a-z,]+)(?= \[|$)")
-"""A figure's footnote marks as `performance_table` writes them: `0.816^a,b [...]`."""
+"""A figure's footnote marks as `format_auc` writes them: `0.816^a,b [...]`."""
 
 
 def to_csv(frame: pd.DataFrame) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.cohort_table import format_p
+from axilla.analysis.tables.printed import PrintedTable, format_auc, format_p, format_percent
 from axilla.core.errors import StatisticsError
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES
@@ -25,23 +24,13 @@ _PERCENTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PerformanceTable:
-    """Text, ready to print."""
-
-    frame: pd.DataFrame
-    """Columns Method, Cohort, n, AUC, ACC (%), SENS (%), SPEC (%), PPV (%), NPV (%)."""
-    notes: tuple[str, ...]
-    """Footnotes in the order of their marks, then the reasons for figures that are missing."""
-
-
 def performance_table(
     metrics: Mapping[str, Any],
     *,
     cohorts: Sequence[str] | None = None,
     compare_in: str = "test",
     cohort_titles: Mapping[str, str] = COHORT_TITLES,
-) -> PerformanceTable:
+) -> PrintedTable:
     """Format the metrics as the paper's Table 2: figures with their 95% intervals in brackets.
 
     Parameters
@@ -87,14 +76,14 @@ def performance_table(
                 if entry[name]["value"] is None or entry[name]["low"] is None
             ]
     columns = ["Method", "Cohort", "n", "AUC", *_PERCENTS.values()]
-    return PerformanceTable(pd.DataFrame(rows, columns=columns), (*notes, *missing))
+    return PrintedTable(pd.DataFrame(rows, columns=columns), (*notes, *missing))
 
 
 def multiclass_table(
     metrics: Mapping[str, Any],
     *,
     cohort_titles: Mapping[str, str] = COHORT_TITLES,
-) -> PerformanceTable:
+) -> PrintedTable:
     """Format the metrics of three classes or more: a row a class, after a row for all of them."""
     rows: list[dict[str, str]] = []
     missing: list[str] = []
@@ -136,7 +125,7 @@ def multiclass_table(
                     for column, figure in figures.items()
                     if figure["value"] is None or figure["low"] is None
                 ]
-    return PerformanceTable(pd.DataFrame(rows), (_MACRO, *missing))
+    return PrintedTable(pd.DataFrame(rows), (_MACRO, *missing))
 
 
 _MACRO = (
@@ -158,25 +147,6 @@ def told_comparisons(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     methods = list(metrics["methods"])
     tests: list[Mapping[str, Any]] = metrics["comparisons"]
     return tests if len(methods) <= 3 else [test for test in tests if test["a"] == methods[0]]
-
-
-def format_auc(entry: Mapping[str, Any], *, mark: str = "") -> str:
-    """Print an area: `0.816 [0.758, 0.865]`, its marks as `0.816^a,b [...]`."""
-    return _format(entry, scale=1, decimals=3, mark=f"^{mark}" if mark else "")
-
-
-def format_percent(entry: Mapping[str, Any]) -> str:
-    """Print a fraction as a percentage: `80.32 [76.99, 83.35]`."""
-    return _format(entry, scale=100, decimals=2, mark="")
-
-
-def _format(entry: Mapping[str, Any], *, scale: float, decimals: int, mark: str) -> str:
-    if entry["value"] is None:
-        return f"–{mark}"
-    value = f"{scale * entry['value']:.{decimals}f}{mark}"
-    if entry["low"] is None:
-        return value
-    return f"{value} [{scale * entry['low']:.{decimals}f}, {scale * entry['high']:.{decimals}f}]"
 
 
 def _comparison_notes(

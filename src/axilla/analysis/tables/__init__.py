@@ -1,0 +1,1 @@
+"""Tables as journals print them: numbers in, text out."""

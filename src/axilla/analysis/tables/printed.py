@@ -1,0 +1,52 @@
+"""What the tables share: how a p-value, an area and a share are printed, and the printed table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+DASH = "–"
+"""In place of a figure that is not defined."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PrintedTable:
+    """Text, ready to print."""
+
+    frame: pd.DataFrame
+    """Cells of text, under the headings that are printed."""
+    notes: tuple[str, ...]
+    """Footnotes in the order of their marks, then the reasons for figures that are missing."""
+
+
+def format_p(p: float, *, decimals: int = 3) -> str:
+    """Print a p-value; below the last decimal as `<0.001`, undefined as a dash."""
+    if math.isnan(p):
+        return DASH
+    least = 10.0**-decimals
+    return f"<{least:.{decimals}f}" if p < least else f"{p:.{decimals}f}"
+
+
+def format_auc(entry: Mapping[str, Any], *, mark: str = "") -> str:
+    """Print an area: `0.816 [0.758, 0.865]`, its marks as `0.816^a,b [...]`."""
+    return _format(entry, scale=1, decimals=3, mark=f"^{mark}" if mark else "")
+
+
+def format_percent(entry: Mapping[str, Any]) -> str:
+    """Print a fraction as a percentage: `80.32 [76.99, 83.35]`."""
+    return _format(entry, scale=100, decimals=2, mark="")
+
+
+def _format(entry: Mapping[str, Any], *, scale: float, decimals: int, mark: str) -> str:
+    if entry["value"] is None:
+        return f"{DASH}{mark}"
+    value = f"{scale * entry['value']:.{decimals}f}{mark}"
+    if entry["low"] is None:
+        return value
+    return f"{value} [{scale * entry['low']:.{decimals}f}, {scale * entry['high']:.{decimals}f}]"
