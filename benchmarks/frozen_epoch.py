@@ -60,7 +60,8 @@ DATA_LIMIT = 2 * 2**30
 WAYS = ("original", "float32", "bfloat16")
 
 AUC_COHORTS = {"train": (140, 1_000), "val": (200, 1_000)}
-AUC_EPOCHS, AUC_SEEDS = 8, (11, 12, 13)
+AUC_EPOCHS, AUC_SEEDS = 20, (11, 12, 13)
+"""A whole cycle of the cosine with its default period, after which the rate is at its least."""
 RATE = 1e-4
 AUC_WAYS = ((1, RATE), (BATCH, RATE), (BATCH, RATE * BATCH**0.5))
 """Bags a step, and the learning rate."""
