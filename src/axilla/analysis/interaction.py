@@ -22,9 +22,7 @@ class LikelihoodRatio(NamedTuple):
     p: float
 
 
-def interaction_test(
-    labels: ArrayLike, scores: ArrayLike, groups: ArrayLike
-) -> LikelihoodRatio:
+def interaction_test(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> LikelihoodRatio:
     r"""Likelihood-ratio test of score by subgroup in a logistic regression.
 
     .. math::
@@ -36,9 +34,9 @@ def interaction_test(
 
     It asks whether the odds of positive nodes rise as steeply with the score in every group, each
     group having its own frequency of positive nodes: whether a step of the score means the same. It
-    does not ask whether the score ranks equally well, as the test of the areas does. Where a group's
-    scores lie further apart its area is larger with the same slope; and a score that is scaled
-    differently in two groups has the same area in both and two slopes.
+    does not ask whether the score ranks equally well, as the test of the areas does. Where the
+    scores of a group lie further apart its area is larger with the same slope; and a score that is
+    scaled differently in two groups has the same area in both and two slopes.
 
     Parameters
     ----------
@@ -58,7 +56,7 @@ def interaction_test(
     Notes
     -----
     Fitted by statsmodels. Source: Hosmer, Lemeshow and Sturdivant 2013,
-    doi:10.1002/9781118548387, section 3.
+    doi:10.1002/9781118548387.
     """
     truth = np.asarray(labels, dtype=np.float64)
     values = np.asarray(scores, dtype=np.float64)
@@ -89,9 +87,7 @@ def interaction_test(
 def _need_overlap(level: str, positives: NDArray[Any], negatives: NDArray[Any]) -> None:
     """Refuse a group whose slope has no finite estimate (doi:10.1093/biomet/71.1.1)."""
     if not len(positives) or not len(negatives):
-        raise StatisticsError(
-            f"all patients of {level} are of one class.", "Leave the group out."
-        )
+        raise StatisticsError(f"all patients of {level} are of one class.", "Leave the group out.")
     if np.ptp(np.concatenate([positives, negatives])) == 0:
         raise StatisticsError(
             f"all scores of {level} are equal, so its slope is unknown.", "Leave the group out."
@@ -105,16 +101,24 @@ def _need_overlap(level: str, positives: NDArray[Any], negatives: NDArray[Any]) 
 
 def _log_likelihood(truth: NDArray[np.float64], design: NDArray[np.float64]) -> float:
     from statsmodels.discrete.discrete_model import Logit
-    from statsmodels.tools.sm_exceptions import ConvergenceWarning, HessianInversionWarning
+    from statsmodels.tools.sm_exceptions import ModelWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        warnings.simplefilter("error", HessianInversionWarning)
+    # A step that overflows says only that a probability is 0 or 1; whether the fit came to rest is
+    # what the warnings of the model say.
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("error", ModelWarning)
         try:
             fit = Logit(truth, design).fit(method="newton", maxiter=100, disp=False)
-        except (ConvergenceWarning, HessianInversionWarning, np.linalg.LinAlgError) as error:
-            raise StatisticsError(
-                "the logistic regression does not converge.",
-                "The groups are too small or nearly separated; gather more patients.",
-            ) from error
-    return float(fit.llf)
+        except (ModelWarning, np.linalg.LinAlgError) as error:
+            raise _no_fit() from error
+    value = float(fit.llf)
+    if not np.isfinite(value):
+        raise _no_fit()
+    return value
+
+
+def _no_fit() -> StatisticsError:
+    return StatisticsError(
+        "the logistic regression does not converge.",
+        "The groups are too small or nearly separated; gather more patients.",
+    )

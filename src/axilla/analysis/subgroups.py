@@ -317,9 +317,7 @@ def _without_figures(
     )
 
 
-def _overall(
-    truth: NDArray[Any], values: NDArray[np.float64], *, threshold: float | str
-) -> Level:
+def _overall(truth: NDArray[Any], values: NDArray[np.float64], *, threshold: float | str) -> Level:
     positive = truth.astype(bool)
     if positive.all() or not positive.any():
         return _without_figures(

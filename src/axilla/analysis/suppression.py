@@ -55,10 +55,10 @@ def suppress(
 
     Notes
     -----
-    Primary and complementary suppression as in Hundepool et al., Statistical Disclosure Control
-    (2012), chapter 4. Only counts of one characteristic are protected against one another: two
-    characteristics that say nearly the same, or another table of the same patients, are not looked
-    at.
+    Primary and complementary (secondary) cell suppression, as in Hundepool et al., Statistical
+    Disclosure Control (2012), ISBN 978-1-119-97815-2. Only counts of one characteristic are
+    protected against one another: two characteristics that say nearly the same, or another table
+    of the same patients, are not looked at.
     """
     everybody = sum(n for n, _ in [*counts, missing])
     small = [index for index, (n, _) in enumerate(counts) if 0 < n < minimum]

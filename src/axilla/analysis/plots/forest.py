@@ -18,7 +18,11 @@ _LETTER_POINTS = 5.2
 """Mean width of a letter at that size."""
 _ROW_INCHES = 0.24
 _PLOT_INCHES = 2.6
-_RIGHT = {"AUC [95% CI]": (10.0, "left"), "p": (170.0, "right"), "p, interaction": (245.0, "right")}
+_RIGHT = {
+    "AUC [95% CI]": (10.0, "left"),
+    "p, difference": (185.0, "right"),
+    "p, interaction": (265.0, "right"),
+}
 """Columns right of the plot: distance from it in points, and how they are set."""
 _GAP_POINTS = 10.0
 
@@ -27,7 +31,9 @@ class _Row(NamedTuple):
     """One line of the figure."""
 
     label: str
-    count: str = ""
+    printed: str = ""
+    """The number of patients, as it is printed."""
+    n: int | None = None
     area: Mapping[str, Any] | None = None
     tests: tuple[str, str] = ("", "")
     heading: bool = False
@@ -65,9 +71,8 @@ def draw_forest(ax: Axes, entry: Mapping[str, Any]) -> None:
         _write(ax, place, row, left=_count_points(rows) + _label_points(rows))
         if row.area is None or row.area["value"] is None:
             continue
-        n = int(row.count.split(" ")[0])
-        everybody = place == 0
-        _draw_area(ax, place, row.area, share=n / overall["n"], everybody=everybody)
+        share = (row.n or 0) / overall["n"]
+        _draw_area(ax, place, row.area, share=share, everybody=place == 0)
         lows.append(row.area["value"] if row.area["low"] is None else row.area["low"])
     _write_heads(ax, left=_count_points(rows) + _label_points(rows))
     # Down to the next tenth below the least bound, so that no interval is cut.
@@ -96,20 +101,20 @@ def _draw_area(
 
 
 def _rows(entry: Mapping[str, Any]) -> list[_Row]:
-    overall = entry["overall"]
-    rows = [_Row(overall["level"], _count(overall), overall["auc"], heading=True)]
+    rows = [_row(entry["overall"], heading=True)]
     for part in entry["characteristics"]:
         tests = _p(part["auc_test"]["p"]), _p(part["interaction"]["p"])
         rows.append(_Row(part["title"], tests=tests, heading=True))
-        rows += [_Row(level["level"], _count(level), level["auc"]) for level in part["levels"]]
+        rows += [_row(level) for level in part["levels"]]
         if part["missing"] != 0:
             rows.append(_Row("missing", "–" if part["missing"] is None else str(part["missing"])))
     return rows
 
 
-def _count(level: Mapping[str, Any]) -> str:
+def _row(level: Mapping[str, Any], *, heading: bool = False) -> _Row:
     positives = level["positives"]
-    return str(level["count"]) if positives is None else f"{level['count']} ({positives})"
+    printed = level["count"] if positives is None else f"{level['count']} ({positives})"
+    return _Row(level["level"], printed, level["n"], level["auc"], heading=heading)
 
 
 def _p(value: float | None) -> str:
@@ -132,7 +137,7 @@ def _label_points(rows: list[_Row]) -> float:
 
 
 def _count_points(rows: list[_Row]) -> float:
-    longest = max(len("n (positive)"), *(len(row.count) for row in rows))
+    longest = max(len("n (positive)"), *(len(row.printed) for row in rows))
     return _LETTER_POINTS * longest + 2 * _GAP_POINTS
 
 
@@ -140,7 +145,7 @@ def _write(ax: Axes, place: float, row: _Row, *, left: float) -> None:
     weight = "bold" if row.heading else "normal"
     indent = 0.0 if row.heading else 2 * _LETTER_POINTS
     _put(ax, row.label, (0, place), indent - left, "left", weight=weight)
-    _put(ax, row.count, (0, place), -_GAP_POINTS, "right")
+    _put(ax, row.printed, (0, place), -_GAP_POINTS, "right")
     texts = (_area(row.area), *row.tests)
     for text, (offset, align) in zip(texts, _RIGHT.values(), strict=True):
         _put(ax, text, (1, place), offset, align)
@@ -154,7 +159,13 @@ def _write_heads(ax: Axes, *, left: float) -> None:
 
 
 def _put(
-    ax: Axes, text: str, at: tuple[float, float], offset: float, align: str, *, weight: str = "normal"
+    ax: Axes,
+    text: str,
+    at: tuple[float, float],
+    offset: float,
+    align: str,
+    *,
+    weight: str = "normal",
 ) -> None:
     """Write beside the axes, at a distance in points, so that columns stay columns at any size."""
     if text:
