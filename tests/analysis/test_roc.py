@@ -2,13 +2,14 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import chi2, norm
 from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from axilla.analysis.roc import (
     auc,
     auc_estimate,
+    compare_groups,
     compare_paired,
     compare_unpaired,
     delong_interval,
@@ -89,16 +90,71 @@ def test_unpaired_comparison_agrees_with_the_oracle():
     )
 
 
+def hanley_mcneil():
+    ratings = np.tile(np.arange(1, 6), 2)
+    scores = np.repeat(ratings, [33, 6, 6, 11, 2, 3, 2, 2, 11, 33])
+    return np.repeat([0, 1], [58, 51]), scores
+
+
 def test_published_hanley_mcneil_ratings():
     # 109 CT images rated 1 to 5 (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747);
     # Stata's manual, [R] roctab, prints area 0.8932, DeLong's SE 0.0307 and 0.83295 to 0.95339.
-    ratings = np.tile(np.arange(1, 6), 2)
-    scores = np.repeat(ratings, [33, 6, 6, 11, 2, 3, 2, 2, 11, 33])
-    labels = np.repeat([0, 1], [58, 51])
+    labels, scores = hanley_mcneil()
     figure = delong_interval(labels, scores)
     assert round(figure.value, 4) == 0.8932
     assert round(math.sqrt(delong_variance(labels, scores)), 4) == 0.0307
     assert (round(figure.low, 5), round(figure.high, 5)) == (0.83295, 0.95339)
+
+
+@pytest.mark.parametrize("levels", [None, 2])
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_heterogeneity_is_the_contrast_test_of_brute_force_areas(count, levels):
+    """DeLong 1988, equation 5: (L a)' (L S L')^-1 (L a), whatever contrasts L says `all equal`."""
+    parts = [make_scores(seed, n=40 + 9 * seed, levels=levels)[:2] for seed in range(count)]
+    areas = np.array([oracle_covariance(*part)[0][0] for part in parts])
+    variances = np.diag([oracle_covariance(*part)[1][0, 0] for part in parts])
+    contrasts = np.column_stack([np.ones(count - 1), -np.eye(count - 1)])
+    differences = contrasts @ areas
+    expected = differences @ np.linalg.solve(contrasts @ variances @ contrasts.T, differences)
+    test = compare_groups(parts)
+    assert test.chi_square == pytest.approx(expected, abs=1e-10)
+    assert test.df == count - 1
+    assert test.p == pytest.approx(chi2.sf(expected, count - 1), abs=1e-10)
+    if count == 2:
+        pair = compare_unpaired(*parts[0], *parts[1])
+        assert (test.chi_square, test.p) == pytest.approx((pair.z**2, pair.p), abs=1e-12)
+
+
+def test_unpaired_z_from_the_published_area_and_error():
+    # Against the same readings with the classes exchanged, of area 1 - 0.8932 and the same error,
+    # z is (0.8932 - 0.1068) / (0.0307 * sqrt 2) = 18.11, within the printed error's rounding.
+    labels, scores = hanley_mcneil()
+    test = compare_unpaired(labels, scores, 1 - labels, scores)
+    assert test.difference == pytest.approx(0.7864, abs=1e-4)
+    assert test.z == pytest.approx(18.11, abs=0.04)
+
+
+def test_unpaired_tests_raise_false_alarms_one_time_in_twenty():
+    # Equal areas of three groups that differ in size, prevalence and scale of the score.
+    rng = np.random.default_rng(8)
+    pairs, all_three = [], []
+    for _ in range(1500):
+        groups = []
+        for negatives, positives, scale in ((60, 40, 1.0), (90, 30, 5.0), (45, 45, 0.1)):
+            labels = np.repeat([0, 1], [negatives, positives])
+            groups.append((labels, scale * (rng.normal(size=len(labels)) + labels)))
+        pairs.append(compare_unpaired(*groups[0], *groups[1]).p < 0.05)
+        all_three.append(compare_groups(groups).p < 0.05)
+    assert np.mean(pairs) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(all_three) == pytest.approx(0.05, abs=0.015)
+
+
+def test_a_group_without_variance_has_no_weight():
+    labels, scores, _ = make_scores(0)
+    with pytest.raises(StatisticsError, match="no variance"):
+        compare_groups([(labels, scores), ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])])
+    with pytest.raises(StatisticsError, match="single patient"):
+        compare_groups([(labels, scores), ([0, 0, 1], [0.1, 0.8, 0.5])])
 
 
 def test_scores_that_rank_alike_do_not_differ():

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import chdtrc, ndtr, ndtri
 from scipy.stats import rankdata
 
 from axilla.analysis.intervals import as_json, clopper_pearson, finite_or_none
 from axilla.core.errors import StatisticsError
 from axilla.core.types import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _Floats = NDArray[np.float64]
 
@@ -63,6 +66,14 @@ class AucComparison(NamedTuple):
     low: float
     """Lower bound of the 95% interval of the difference, from the same variance."""
     high: float
+
+
+class AucHeterogeneity(NamedTuple):
+    """The chi-square test that areas of several groups of patients are all the same."""
+
+    chi_square: float
+    df: int
+    p: float
 
 
 class _Placements(NamedTuple):
@@ -213,6 +224,47 @@ def compare_unpaired(
         variance += 0.0 if _is_constant(placements) else _variance(placements)
     means = [float(np.mean(placements.positives)) for placements in groups]
     return _test(means[0] - means[1], variance)
+
+
+def compare_groups(groups: Sequence[tuple[ArrayLike, ArrayLike]]) -> AucHeterogeneity:
+    r"""Test whether areas measured on different patients are all the same.
+
+    .. math::
+        Q = \sum_g (A_g - \bar A)^2 / V_g, \quad
+        \bar A = \sum_g (A_g / V_g) / \sum_g (1 / V_g)
+
+    with DeLong's variances; without a difference it is chi-square with one degree of freedom fewer
+    than groups. With two groups it is the square of the z of `compare_unpaired`.
+
+    Parameters
+    ----------
+    groups
+        Labels [n] and scores [n] of each group, two or more.
+
+    Raises
+    ------
+    StatisticsError
+        A group has fewer than two patients of a class, or an area without variance.
+
+    Notes
+    -----
+    Source: DeLong 1988 (doi:10.2307/2531595), its contrast test with independent areas; in this
+    form Cochran 1954 (doi:10.2307/3001666).
+    """
+    parts = [_placements(labels, scores) for labels, scores in groups]
+    for part in parts:
+        _need_two(part)
+        if _is_constant(part):
+            raise StatisticsError(
+                "an area has no variance (perfect separation or equal scores), so its group has no "
+                "weight.",
+                "Leave the group out, or gather more patients.",
+            )
+    areas = np.array([np.mean(part.positives) for part in parts])
+    weights = 1 / np.array([_variance(part) for part in parts])
+    common = float(weights @ areas / weights.sum())
+    chi_square, df = float(weights @ (areas - common) ** 2), len(parts) - 1
+    return AucHeterogeneity(chi_square, df, float(chdtrc(df, chi_square)))
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
