@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from axilla.analysis.decision import DecisionCurve
+    from axilla.analysis.spared import Spared
     from axilla.core.types import Estimate
+
+_MARKS = ("o", "s", "^", "D", "v")
+"""A shape a threshold, the same for every model; a figure in the plot would lie on another's."""
 
 
 def draw_net_benefit(
     ax: Axes,
     curves: Mapping[str, DecisionCurve],
     *,
-    bands: bool = True,
+    bands: bool | None = None,
     treat_all: str = "biopsy for all",
     treat_none: str = "biopsy for none",
 ) -> None:
@@ -37,7 +41,7 @@ def draw_net_benefit(
         By the name that the legend prints, all of the same patients; biopsy for all is drawn from
         the first.
     bands
-        Shade each 95% interval.
+        Shade the 95% intervals; None does it for a single curve, where no other lies under them.
     treat_all, treat_none
         Names of the two strategies.
     """
@@ -55,7 +59,7 @@ def draw_net_benefit(
         values, at = _values(figures), 100 * curve.thresholds
         ax.plot(at, values, color=colour, linestyle=dash, linewidth=1.8, label=name)
         top.append(float(np.max(values)))
-        if bands:
+        if bands or (bands is None and len(curves) == 1):
             low, high = _bounds(figures)
             ax.fill_between(at, low, high, color=colour, alpha=0.13, linewidth=0)
             top.append(float(np.max(high)))
@@ -80,55 +84,49 @@ def draw_avoided_against_missed(
     curves
         By the name that the legend prints, all of the same patients.
     marked
-        Thresholds, 0 to 1, that get a dot with its 95% intervals both ways; those that a curve
-        has no point at are left out.
+        Thresholds, 0 to 1, each with its own mark and its 95% intervals both ways; one at which a
+        curve has no point is left out of it.
     """
     looks = zip(cycle(OKABE_ITO), cycle(DASHES), strict=False)
-    offsets = cycle(((6, -11), (-8, 8)))
-    for (name, curve), (colour, dash), offset in zip(curves.items(), looks, offsets, strict=False):
+    for (name, curve), (colour, dash) in zip(curves.items(), looks, strict=False):
         missed = _values([point.spared.missed_per_100 for point in curve.points])
         avoided = _values([point.spared.avoided_per_100 for point in curve.points])
         ax.plot(missed, avoided, color=colour, linestyle=dash, linewidth=1.8, label=name)
-        for point in curve.points:
-            if not any(abs(point.threshold - threshold) < 1e-9 for threshold in marked):
-                continue
-            x, y = point.spared.missed_per_100, point.spared.avoided_per_100
-            ax.errorbar(
-                x.value,
-                y.value,
-                xerr=[[x.value - x.low], [x.high - x.value]],
-                yerr=[[y.value - y.low], [y.high - y.value]],
-                fmt="o",
-                color=colour,
-                markersize=4.5,
-                elinewidth=0.8,
-                alpha=0.85,
-            )
-            ax.annotate(
-                f"{100 * point.threshold:g}%",
-                (x.value, y.value),
-                xytext=offset,
-                textcoords="offset points",
-                ha="left" if offset[0] > 0 else "right",
-                fontsize="small",
-                color=colour,
-            )
-    prevalence = _chance(next(iter(curves.values())))
+        for threshold, mark in zip(marked, cycle(_MARKS), strict=False):
+            for point in curve.points:
+                if abs(point.threshold - threshold) < 1e-9:
+                    _mark(ax, point.spared, colour=colour, mark=mark)
+    for threshold, mark in zip(marked, cycle(_MARKS), strict=False):
+        label = f"threshold {100 * threshold:g}%"
+        ax.plot([], [], marker=mark, color=GREY, linestyle="none", markersize=6, label=label)
+    first = next(iter(curves.values()))
     reach = max(ax.get_xlim()[1], 1)
-    # Spared by lot, the missed among them are as many as among all.
+    # Spared at random, as many of them are positive as of all.
     ax.plot(
-        [0, 100 * prevalence], [0, 100], color=GREY, linewidth=0.8, linestyle=(0, (1, 3)),
-        label="spared by lot", zorder=1,
+        [0, 100 * first.positives / first.n], [0, 100], color=GREY, linewidth=0.8,
+        linestyle=(0, (1, 3)), label="spared at random", zorder=1,
     )  # fmt: skip
     ax.set_xlim(-0.02 * reach, reach)
-    ax.set_ylim(bottom=0, top=min(100, ax.get_ylim()[1]))
+    ax.set_ylim(-1, 100)
     ax.set(xlabel="Positives missed per 100 patients", ylabel="Biopsies avoided per 100 patients")
     tidy(ax)
-    ax.legend(loc="lower right", fontsize="small", frameon=True, framealpha=0.9)
+    ax.legend(loc="best", fontsize="small", frameon=True, framealpha=0.9)
 
 
-def _chance(curve: DecisionCurve) -> float:
-    return curve.positives / curve.n
+def _mark(ax: Axes, spared: Spared, *, colour: str, mark: str) -> None:
+    x, y = spared.missed_per_100, spared.avoided_per_100
+    ax.errorbar(
+        x.value,
+        y.value,
+        xerr=[[x.value - x.low], [x.high - x.value]],
+        yerr=[[y.value - y.low], [y.high - y.value]],
+        fmt=mark,
+        color=colour,
+        markersize=7,
+        markeredgecolor="white",
+        elinewidth=0.7,
+        zorder=3,
+    )
 
 
 def _values(figures: Sequence[Estimate]) -> NDArray[np.float64]:

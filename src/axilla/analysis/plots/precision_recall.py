@@ -30,7 +30,7 @@ def draw_precision_recall(ax: Axes, curves: Mapping[str, PrecisionRecall]) -> No
     """
     looks = zip(cycle(OKABE_ITO), cycle(DASHES), strict=False)
     for (name, curve), (colour, dash) in zip(curves.items(), looks, strict=False):
-        # A step: between two patients precision is that of the lower recall's next point, no mean.
+        # Steps, as the average precision adds them up: a straight line between would promise more.
         ax.step(
             curve.recall, curve.precision, where="post", color=colour, linestyle=dash,
             linewidth=1.8, label=f"{name}: {_figure_text(curve.average)}",
