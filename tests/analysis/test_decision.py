@@ -146,19 +146,19 @@ def test_of_nobody_called_the_upper_bound_is_wilsons():
 
 
 @pytest.mark.parametrize(
-    ("gains", "losses", "n", "level", "low", "high"),
+    ("gains", "losses", "n", "level", "bounds"),
     [
         # Airway hyper-responsiveness of Bentur 2009 (1, 1, 7, 12), as R's ratesci has it for
         # Tango's interval.
-        (1, 7, 21, 0.95, -0.517, -0.026),
+        (1, 7, 21, 0.95, (-0.517, -0.026)),
         # R's PropCIs: scoreci.mp(25, 28, 618, conf.level = 0.90).
-        (28, 25, 618, 0.90, -0.0148, 0.0247),
+        (28, 25, 618, 0.90, (-0.0148, 0.0247)),
     ],
 )
-def test_at_a_weight_of_one_it_is_tangos_interval(gains, losses, n, level, low, high):
+def test_at_a_weight_of_one_it_is_tangos_interval(gains, losses, n, level, bounds):
     (figure,) = weighted_difference([gains], [losses], n=n, weights=[1.0], level=level)
     decimals = 3 if level == 0.95 else 4
-    assert (round(figure.low, decimals), round(figure.high, decimals)) == (low, high)
+    assert (round(figure.low, decimals), round(figure.high, decimals)) == bounds
 
 
 def coverage(n, shares, weight):

@@ -107,8 +107,8 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.
     Of four intervals this one kept nearest to 95% where two normal scores of 60 to 2,000 patients
     were drawn: 94.1% to 95.9%. The logit interval of Boyd 2013
     (doi:10.1007/978-3-642-40994-3_29), which looks at the number of positives only, held the truth
-    in 90.9% to 98.9%, the percentile bootstrap (of seven of these settings) in 90.4% to 93.6%. The jackknife: Miller 1974,
-    doi:10.1093/biomet/61.1.1. O(n log n).
+    in 90.9% to 98.9%, the percentile bootstrap (in seven of the twelve settings) in 90.4% to
+    93.6%. The jackknife: Miller 1974, doi:10.1093/biomet/61.1.1. O(n log n).
     """
     positive, values = parse_scores(labels, scores, of="precision-recall curve")
     value, without_one = _leave_one_out(positive, values)

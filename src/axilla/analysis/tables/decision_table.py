@@ -23,16 +23,16 @@ _FIGURES = {
 }
 _NOTES = (
     (
-        "Threshold: the risk of positive nodes from which on a patient would rather have the biopsy; "
-        "one whose predicted risk is below it would be spared."
+        "Threshold: the risk of positive nodes from which on a patient would rather have the "
+        "biopsy; one whose predicted risk is below it would be spared."
     ),
     (
-        "Net benefit: true positives a patient, less the unneeded biopsies weighed by the odds of the "
-        "threshold; biopsy for none has 0."
+        "Net benefit: true positives a patient, less the unneeded biopsies weighed by the odds of "
+        "the threshold; biopsy for none has 0."
     ),
     (
-        "Net reduction: unneeded biopsies fewer than with biopsy for all, less the positives missed "
-        "weighed by the inverse odds."
+        "Net reduction: unneeded biopsies fewer than with biopsy for all, less the positives "
+        "missed weighed by the inverse odds."
     ),
 )
 

@@ -28,8 +28,8 @@ _COUNTS = ("n at or above", "n below", "Positives missed")
 _NOTES = (
     "Thresholds are chosen on the validation cohort and applied unchanged to the others.",
     (
-        "A patient whose score is below the threshold would be spared sentinel lymph node biopsy; one "
-        "of them with positive nodes is missed."
+        "A patient whose score is below the threshold would be spared sentinel lymph node biopsy; "
+        "one of them with positive nodes is missed."
     ),
 )
 
