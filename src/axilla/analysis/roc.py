@@ -275,7 +275,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
     StatisticsError
         Only one class is present.
     """
-    truth, values = _parse(labels, scores)
+    truth, values = parse_scores(labels, scores, of="ROC curve")
     order = np.argsort(-values, kind="stable")
     values, truth = values[order], truth[order]
     last_of_tie = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
@@ -288,7 +288,16 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
     )
 
 
-def _parse(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], _Floats]:
+def parse_scores(
+    labels: ArrayLike, scores: ArrayLike, *, of: str
+) -> tuple[NDArray[np.bool_], _Floats]:
+    """Return who is positive [n] and the scores [n], both classes present.
+
+    Raises
+    ------
+    StatisticsError
+        They do not match, a value cannot be used, or there is one class and so none `of` it.
+    """
     truth, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if truth.shape != values.shape or truth.ndim != 1:
         raise StatisticsError(
@@ -303,7 +312,7 @@ def _parse(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], _Fl
     positive = truth.astype(bool)
     if positive.all() or not positive.any():
         raise StatisticsError(
-            f"{one_class(positive)}, so there is no ROC curve.",
+            f"{one_class(positive)}, so there is no {of}.",
             "Both classes must be present.",
         )
     return positive, values
@@ -317,7 +326,7 @@ def one_class(positive: NDArray[np.bool_]) -> str:
 
 
 def _placements(labels: ArrayLike, scores: ArrayLike) -> _Placements:
-    positive, values = _parse(labels, scores)
+    positive, values = parse_scores(labels, scores, of="ROC curve")
     ranks = rankdata(values)
     above, below = values[positive], values[~positive]
     m, n = len(above), len(below)
