@@ -20,7 +20,8 @@ CLIP = 1e-6
 """Log-odds are taken of probabilities not nearer to 0 or 1 than this: those of 0 and 1 are
 infinite, and a network's float32 cannot tell 1 - 1e-8 from 1."""
 
-_STEPS = 50
+_STEPS = 100
+_LONGEST_STEP = 2.0
 _DIVERGED = 100.0
 """Log-odds per standard deviation of a column. A coefficient, or its standard error, beyond it
 means that the likelihood has no maximum: it still rises where the coefficient grows."""
@@ -119,9 +120,10 @@ def fit_logistic(
     columns = np.column_stack([design[:, 0], (design[:, 1:] - centre) / scale])
     fixed = np.zeros(len(labels)) if offset is None else offset
     beta = _maximise(labels, columns, fixed)
-    covariance = np.linalg.inv(_newton(labels, columns, fixed + columns @ beta)[0])
+    information, rest = _newton(labels, columns, fixed + columns @ beta)
+    covariance = np.linalg.inv(information)
     extremes = np.append(np.abs(beta[1:]), np.sqrt(np.diag(covariance)))
-    if extremes.max() > _DIVERGED:
+    if extremes.max() > _DIVERGED or np.abs(rest).max() > 1e-6:
         raise _no_maximum()
     # Back to the columns as they came: slope / sd, and the intercept at 0 and not at the mean.
     back = np.diag(np.append(1.0, 1 / scale))
@@ -136,6 +138,8 @@ def _maximise(
     value = _log_likelihood(labels, fixed)
     for _ in range(_STEPS):
         _, step = _newton(labels, columns, fixed + columns @ beta)
+        # Far from the maximum the likelihood is so flat that a full step leads out of sight.
+        step = step * min(1.0, _LONGEST_STEP / max(np.abs(step).max(), 1e-300))
         candidate = _log_likelihood(labels, fixed + columns @ (beta + step))
         while candidate < value and np.abs(step).max() > 1e-10:
             step = step / 2
