@@ -99,8 +99,8 @@ def test_the_index_of_a_large_cohort_is_the_distance_of_risk_and_prediction():
 @pytest.mark.parametrize(
     ("labels", "probabilities", "said"),
     [
-        (np.repeat([0, 1], [81, 19]), np.linspace(0, 1, 100), "the rarer class has 19 patients"),
-        (np.zeros(100), np.linspace(0, 1, 100), "the rarer class has 0 patients"),
+        (np.repeat([0, 1], [81, 19]), np.linspace(0, 1, 100), "the rarer class counts 19"),
+        (np.zeros(100), np.linspace(0, 1, 100), "the rarer class counts 0"),
         (np.tile([0, 1], 50), np.full(100, 0.3), "too many predictions are equal"),
         (np.repeat([0, 1], 50), np.linspace(0.1, 0.9, 100), "no maximum"),
     ],

@@ -149,15 +149,22 @@ def _too_few(truth: _Floats) -> str | None:
 def _intercept(truth: _Floats, values: _Floats) -> Estimate:
     try:
         fit = fit_logistic(truth, np.ones((len(truth), 1)), offset=log_odds(values))
-    except StatisticsError as error:
-        return Estimate(math.nan, reason=error.problem.cause.rstrip("."))
+    except StatisticsError:
+        return Estimate(
+            math.nan,
+            reason="the predictions are (almost) 0 and 1, and right, so any intercept fits",
+        )
     return _wald(fit.coefficients[0], fit.covariance[0, 0])
 
 
 def _slope(truth: _Floats, values: _Floats) -> Estimate:
     linear = log_odds(values)
     if np.ptp(linear) < 1e-9:
-        return Estimate(math.nan, reason="all predictions are equal, so there is no slope")
+        return Estimate(
+            math.nan,
+            reason="all predictions are equal, or too near to 0 or 1 to be told apart, so there is "
+            "no slope",
+        )
     below, above = linear[truth == 0], linear[truth == 1]
     if below.max() <= above.min() or above.max() <= below.min():
         return Estimate(

@@ -30,8 +30,8 @@ doi:10.1016/S0895-4356(96)00236-3)."""
 LEAST_ISOTONIC = 500
 """Patients that isotonic regression asks for; see `fit_recalibration`."""
 SMALLEST_BLOCK = 10
-"""Patients that a knot of the isotonic curve stands for at least: a model's record holds no single
-patient's value, and a share of fewer is mostly chance."""
+"""Patients that a knot of the isotonic curve stands for at least, some of each class: a model's
+record holds no single patient's value, and no sample proves a probability of 0 or 1."""
 
 _KEYS = {
     "intercept": ("intercept",),
@@ -97,11 +97,12 @@ def fit_recalibration(
     `intercept` and `platt` ask for 10 patients of each class. Isotonic regression has as many
     parameters as blocks, and follows chance where data are scarce (Niculescu-Mizil and Caruana
     2005, doi:10.1145/1102351.1102430). Below 500 patients it is refused: simulated, its curve is
-    then more than 5 percentage points off the true risks (root mean square; 3 for Platt's way
-    where that fits), which is no better than a model that needs little correction. Its blocks are
-    merged to at least 10 patients and joined by straight lines through their means (as in centred
-    isotonic regression, Oron and Flournoy 2017, doi:10.1080/19466315.2017.1286256), so that
-    patients keep their order and no single patient becomes a knot.
+    with 500 some 5 percentage points off the true risks (root mean square; 3 for Platt's way where
+    that fits), which is no better than a model that needs little correction. Its blocks are
+    merged until each has 10 patients and both classes, and joined by straight lines through their
+    means (as in centred isotonic regression, Oron and Flournoy 2017,
+    doi:10.1080/19466315.2017.1286256), so that patients keep their order, no single patient becomes
+    a knot, and nobody's probability becomes 0 or 1.
     """
     truth, values = parse_probabilities(labels, probabilities)
     _check_enough(truth, method=method)
@@ -212,9 +213,14 @@ def _isotonic(truth: _Floats, values: _Floats) -> tuple[tuple[float, ...], tuple
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(values, truth)
     order = np.argsort(values, kind="stable")
     _, starts = np.unique(fitted[order], return_index=True)
+    positives = np.append(0, np.cumsum(truth[order]))
+    negatives = np.arange(len(values) + 1) - positives
     kept = [0]
     for start in starts[1:].tolist():
-        if start - kept[-1] >= SMALLEST_BLOCK and len(values) - start >= SMALLEST_BLOCK:
+        large = min(start - kept[-1], len(values) - start) >= SMALLEST_BLOCK
+        # The curve rises: if the first block has a positive and the last a negative, all have both.
+        mixed = positives[start] > positives[kept[-1]] and negatives[start] < negatives[-1]
+        if large and mixed:
             kept.append(start)
     _check_rising(len(kept) > 1)
     sizes = np.diff([*kept, len(values)])

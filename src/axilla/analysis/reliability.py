@@ -182,7 +182,7 @@ def _knots(truth: NDArray[np.float64], linear: NDArray[np.float64]) -> NDArray[n
             return knots
     least = EVENTS_PER_COEFFICIENT * (min(_KNOTS) - 1)
     raise StatisticsError(
-        f"the rarer class has {rarer} patients, and a smooth curve asks for {least}."
+        f"the rarer class counts {rarer}, and a smooth curve asks for {least} patients."
         if rarer < least
         else "too many predictions are equal for a smooth curve.",
         "Look at the groups instead.",
