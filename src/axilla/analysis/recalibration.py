@@ -90,7 +90,7 @@ def fit_recalibration(
 
     Notes
     -----
-    Sources: doi:10.1016/j.jclinepi.2007.04.005 (Janssen 2008, updating by intercept and slope);
+    Sources: doi:10.1002/sim.1844 (Steyerberg 2004, updating by intercept and slope);
     Platt 1999, on log-odds and with the labels as they are; Zadrozny and Elkan 2002,
     doi:10.1145/775047.775151 (isotonic).
 
