@@ -51,7 +51,8 @@ def format_figure(entry: Mapping[str, Any], *, decimals: int) -> str:
 def _format(entry: Mapping[str, Any], *, scale: float, decimals: int, mark: str) -> str:
     if entry["value"] is None:
         return f"{DASH}{mark}"
-    value = f"{scale * entry['value']:.{decimals}f}{mark}"
+    # z: what rounds to -0.00 is printed 0.00.
+    value = f"{scale * entry['value']:z.{decimals}f}{mark}"
     if entry["low"] is None:
         return value
-    return f"{value} [{scale * entry['low']:.{decimals}f}, {scale * entry['high']:.{decimals}f}]"
+    return f"{value} [{scale * entry['low']:z.{decimals}f}, {scale * entry['high']:z.{decimals}f}]"
