@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel
 
+from axilla.analysis.clinical_use import locked_rules, subgroup_entries, use_entry
 from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
 from axilla.analysis.folds import fold_thresholds, summarise_folds
 from axilla.analysis.multiplicity import holm
@@ -17,7 +18,7 @@ from axilla.analysis.thresholds import choose_threshold, is_chosen_on_validation
 from axilla.core.errors import StatisticsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -37,6 +38,8 @@ def evaluate(
     threshold_rule: Threshold,
     thresholds: Mapping[str, float] | None = None,
     fold_names: Mapping[int, str] | None = None,
+    prevalences: Sequence[float] = (),
+    groups: Mapping[str, pd.Series[Any]] | None = None,
 ) -> dict[str, Any]:
     """Measure every method on every cohort and compare the methods pairwise.
 
@@ -55,6 +58,10 @@ def evaluate(
         Locked thresholds by method (a model's own); they go before the rule.
     fold_names
         The group that each fold leaves out, where folds have one.
+    prevalences
+        Shares of positive patients at which PPV and NPV are wanted, of two classes.
+    groups
+        Subgroups of patients of two classes: categories by patient, by the characteristic's title.
 
     Returns
     -------
@@ -65,7 +72,8 @@ def evaluate(
         those with the first method `p_holm`, adjusted over them in their cohort. With
         cross-validation there is also `folds` (see `summarise_folds`), and the cohorts' entries
         pool each patient's scores, as their `note` says. An ensemble's entries have `spread`: mean
-        and largest SD over its members, over the patients.
+        and largest SD over its members, over the patients. Of two classes each entry has what
+        `use_entry` adds, and `subgroups` holds the test cohort's.
 
     Raises
     ------
@@ -86,6 +94,7 @@ def evaluate(
         if table.folded:
             folds[method] = summarise_folds(table, method, thresholds=by_fold, names=fold_names)
         methods[method] = {}
+        locked_points = locked_rules(table, method) if binary else ()
         for cohort in table.cohorts(method):
             part = table.select(method, cohort)
             if binary:
@@ -93,6 +102,10 @@ def evaluate(
                     table, method, part, rule=threshold_rule, locked=locked, by_fold=by_fold
                 )
                 entry = binary_entry(part.labels, part.positive, threshold=threshold)
+                entry |= use_entry(
+                    part, locked=locked_points, confusion=entry["confusion"],
+                    prevalences=prevalences,
+                )  # fmt: skip
             else:
                 entry = multiclass_entry(part.labels, part.scores, classes=table.classes)
             entry |= _spread(part)
@@ -106,6 +119,8 @@ def evaluate(
         "methods": methods,
         "comparisons": _adjusted(list(_comparisons(table)), first=table.methods[0]),
     }
+    if binary and groups:
+        result["subgroups"] = list(subgroup_entries(table, methods, groups))
     return result | ({"folds": folds} if table.folded else {})
 
 
