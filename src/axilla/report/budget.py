@@ -76,13 +76,13 @@ def _without_long_downloads(contents: ReportContents) -> tuple[ReportContents, l
     )
     if not left:
         return smaller, []
+    figures = f"{len(left)} figure{'s' if len(left) > 1 else ''}"
     named = ", ".join(dict.fromkeys(left))
-    return smaller, [
-        (
-            f"The numbers of {len(left)} figures are too long for this file and lie beside it in "
-            f"the study's folder: {named}."
-        )
-    ]
+    note = (
+        f"The numbers of {figures} are too long for this file and lie beside it in the study's "
+        f"folder: {named}."
+    )
+    return smaller, [note]
 
 
 def _without_pictures(contents: ReportContents, over: int) -> tuple[ReportContents, list[str]]:

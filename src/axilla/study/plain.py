@@ -118,6 +118,8 @@ def plain_table(classes: Sequence[str], metrics: Mapping[str, Any]) -> Table | N
             ),
         ),
         csv_name="of_100_patients.csv",
+        number_columns=tuple(range(1, len(COLUMNS))),
+        listed=True,
     )
 
 
