@@ -28,7 +28,8 @@ def settings(plain_study: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """Forty patients with clinical data only; one of them lacks the age."""
     rng = np.random.default_rng(4)
     rows = [
-        f"P{n:02d},{rng.integers(30, 80)},{rng.uniform(0.5, 5):.1f},positive,negative,negative,{n % 2}"
+        f"P{n:02d},{rng.integers(30, 80)},{rng.uniform(0.5, 5):.1f},positive,negative,negative,"
+        f"{n % 2}"
         for n in range(40)
     ]
     rows.append("P40,,1.0,positive,negative,negative,1")
