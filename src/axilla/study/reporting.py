@@ -92,7 +92,7 @@ def _contents(
         figures=figures_of(layout, metrics, config, predictions),
         cases=_cases(fitting, predictions, metrics, layout),
         published=_published(fitting, metrics),
-        settings=_shown_settings(config),
+        settings=shown_settings(config),
         highlights=highlights(metrics),
         parts=parts,
         methods=(
@@ -107,7 +107,7 @@ def _contents(
     )
 
 
-def _shown_settings(config: StudyConfig) -> dict[str, Any]:
+def shown_settings(config: StudyConfig) -> dict[str, Any]:
     """The study's settings without this machine's folders: a report is passed on."""
     settings = config.model_dump(mode="json")
     for key in ("cohort", "slides", "annotations", "out"):
@@ -117,6 +117,10 @@ def _shown_settings(config: StudyConfig) -> dict[str, Any]:
                 settings[key]["folder"] = Path(settings[key]["folder"]).name
             else:
                 settings[key] = Path(settings[key]).name
+    if config.bags.file is not None:
+        settings["bags"]["file"] = config.bags.file.name
+    if config.stain is not None and config.stain.reference is not None:
+        settings["stain"]["target"] = Path(config.stain.reference).name
     if config.imported is not None:
         settings["features"]["folder"] = config.imported.folder.name
         for unused in ("encoder", "patches", "regions"):  # of files made elsewhere they say nothing
