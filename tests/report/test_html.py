@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from axilla.report.contents import CaseView, Figure, FlowStep, Highlight, ReportContents, Table
+from axilla.report.contents import (
+    CaseView,
+    Figure,
+    FlowStep,
+    Highlight,
+    Part,
+    ReportContents,
+    Table,
+)
 from axilla.report.html import GENERATED_NOTICE, USE_NOTICE, render_report
 
 HOSTILE = (
@@ -79,6 +87,28 @@ def sample_contents(text: str = "") -> ReportContents:
         },
         versions={"axilla": f"0.1.0{text}", f"torch{text}": "2.9"},
         highlights=(Highlight(f"AUC{text}", f"0.816{text}", f"95% CI{text}"),),
+        plain=(f"Of 100 patients{text}",),
+        plain_table=replace(table, title=f"Of 100{text}", csv_name="", listed=True),
+        parts=(
+            Part("calibration", f"Calibration{text}", "tables", (f"Told.{text}",), (table,)),
+            Part("curve", "Decision curve", "figures", figures=(drawn,)),
+            Part(
+                "list",
+                f"A list{text}",
+                "settings",
+                folded=True,
+                numbered=False,
+                tables=(
+                    replace(
+                        table,
+                        rows=((f"Head{text}", "", ""), *table.rows),
+                        csv_name="",
+                        listed=True,
+                        number_columns=(),
+                    ),
+                ),
+            ),
+        ),
         methods=(f"Ten patches a bag.{text}",),
         created=f"14 March 2026{text}",
     )
@@ -158,8 +188,8 @@ def test_headings_skip_no_level() -> None:
 
 def test_the_contents_list_what_there_is() -> None:
     page = Page(render_report(sample_contents()))
-    expected = ["summary", "warnings", "patients", "tables", "published"]
-    expected += ["figures", "cases", "methods", "settings"]
+    expected = ["summary", "warnings", "patients", "tables", "calibration", "published"]
+    expected += ["figures", "curve", "cases", "methods", "settings", "list"]
     assert page.anchors() == expected
     links = [a["href"] for a in page.all("a") if a["href"].startswith("#")]
     assert links[1:] == [f"#{anchor}" for anchor in expected]
@@ -168,7 +198,7 @@ def test_the_contents_list_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("anchor", "changes"),
     [
-        ("summary", {"summary": (), "highlights": ()}),
+        ("summary", {"summary": (), "highlights": (), "plain": ()}),
         ("warnings", {"warnings": ()}),
         ("patients", {"flow": ()}),
         ("tables", {"tables": ()}),
@@ -184,6 +214,26 @@ def test_a_part_without_contents_is_left_out(anchor: str, changes: dict[str, Any
     page = Page(render_report(replace(sample_contents(), **changes)))
     assert page.anchors() == [part for part in full if part != anchor]
     assert f"#{anchor}" not in [a["href"] for a in page.all("a")]
+
+
+def test_further_parts_go_on_with_the_numbers() -> None:
+    markup = re.sub(r"\s+", " ", Page(render_report(sample_contents())).text())
+    assert re.findall(r"Table \d|Figure \d", markup) == [
+        "Table 1",
+        "Table 2",
+        "Figure 1",
+        "Figure 2",
+    ]
+    assert "Show A list" in markup
+    page = Page(render_report(sample_contents()))
+    assert [a for a in page.all("table") if a.get("class") == "listed"]
+    assert {"scope": "rowgroup", "colspan": "3"} in page.all("th")
+    assert "AUC" in [cell.get("data-column") for cell in page.all("td")]
+
+
+def test_a_part_keeps_its_place_where_its_neighbour_is_missing() -> None:
+    page = Page(render_report(replace(sample_contents(), tables=(), figures=())))
+    assert page.anchors()[3:6] == ["calibration", "published", "curve"]
 
 
 def test_an_empty_report_is_still_a_page() -> None:
@@ -250,7 +300,7 @@ def test_the_policy_allows_our_script_alone() -> None:
 
 def test_pictures_arrive_as_they_were_given() -> None:
     images = Page(render_report(sample_contents())).all("img")
-    assert len(images) == 4
+    assert len(images) == 5
     assert all(image["alt"] for image in images)
     for image in images:
         head, content = decoded(image["src"])
@@ -269,7 +319,7 @@ def test_a_drawing_cannot_run_its_script() -> None:
 
 def test_numbers_can_be_downloaded() -> None:
     links = [a for a in Page(render_report(sample_contents())).all("a") if "download" in a]
-    assert [a["download"] for a in links] == ["table2.csv", "roc.csv", "roc.csv"]
+    assert [a["download"] for a in links] == ["table2.csv"] * 2 + ["roc.csv"] * 3
     assert decoded(links[0]["href"])[1].decode("utf-8-sig").splitlines()[1:] == [
         'DL-CNB,Training,"0.901 [0.877, 0.921]"',
         ',Test,"0.816 [0.758, 0.865]"',

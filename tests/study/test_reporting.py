@@ -12,6 +12,7 @@ import pytest
 from axilla.core.config import StudyConfig
 from axilla.core.errors import InputProblems
 from axilla.study.chain import StudyResult, check, run
+from axilla.study.reporting import shown_settings
 
 Make = Callable[..., dict[str, Any]]
 EVIL = '<img src=x onerror="alert(1)">'
@@ -106,3 +107,18 @@ def test_the_report_of_the_tiny_study(finished: tuple[StudyConfig, StudyResult])
         "AUC 0.500", "SYN-0005", "Clinical data only", "DL-CNB+C model",
     ):  # fmt: skip
         assert text in page
+
+
+def test_the_settings_shown_lead_to_no_folder() -> None:
+    settings = StudyConfig.model_validate(
+        {
+            "cohort": "/home/me/cohort.csv", "slides": "/home/me/slides",
+            "endpoint": "n0-vs-npos", "bags": {"file": "/home/me/bags.json"},
+            "annotations": {"folder": "/home/me/drawn", "keep": ["tumour"]},
+            "encoder": {"name": "small_cnn", "weights": "/home/me/w.safetensors"},
+            "stain": {"method": "macenko", "target": "/home/me/reference.png"},
+        }
+    )  # fmt: skip
+    shown = shown_settings(settings)
+    assert "/home" not in str(shown)
+    assert (shown["bags"]["file"], shown["stain"]["target"]) == ("bags.json", "reference.png")

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Anchor = Literal[
+    "summary", "warnings", "patients", "tables", "published", "figures", "cases", "methods",
+    "settings",
+]  # fmt: skip
+"""The sections that every report has where there is something in them, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class Table:
     """Name of the table's download inside the file; empty where none is offered."""
     number_columns: tuple[int, ...] | None = None
     """Columns of numbers, from 0; None finds them by their cells."""
+    listed: bool = False
+    """Cells are sentences: on a phone each row becomes a list of its cells."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +75,28 @@ class CaseView:
     score: str
     heatmap: Figure
     gallery: Figure | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A section of its own: sentences, then tables, then figures.
+
+    This is how a report grows: what a study measures beyond the paper comes as a part, and the
+    layout knows nothing of it.
+    """
+
+    anchor: str
+    """Of the link to it: a word of letters and dashes that no other section has."""
+    title: str
+    after: Anchor
+    """The section that it follows, also where the report has none of that name."""
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    folded: bool = False
+    """Tables are opened by the reader, and when the report is printed."""
+    numbered: bool = True
+    """Tables and figures go on with the report's numbers; an appendix has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +130,12 @@ class ReportContents:
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     highlights: tuple[Highlight, ...] = ()
+    plain: tuple[str, ...] = ()
+    """The summary in plain language, before `summary`."""
+    plain_table: Table | None = None
+    """Its figures."""
+    parts: tuple[Part, ...] = ()
+    """Further sections; those after the same section stand in this order."""
     methods: tuple[str, ...] = ()
     """How it was done, a paragraph each, as a journal's reviewer asks."""
     created: str = ""

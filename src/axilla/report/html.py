@@ -14,15 +14,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from axilla.report.media import aspect_ratio, csv_name, csv_uri, data_uri
-from axilla.report.tabular import lay_out
+from axilla.report.tabular import TableView, lay_out
 
 if TYPE_CHECKING:
-    from axilla.report.contents import Figure, FlowStep, ReportContents
+    from axilla.report.contents import Figure, FlowStep, ReportContents, Table
 
 GENERATED_NOTICE = (
     "This cohort is generated. It contains no patients; "
@@ -35,12 +36,19 @@ USE_NOTICE = (
 _LEADING_SHARE = re.compile(r"\s*(?P<number>[01]?\.\d+)(?![\d.eE]|\s*%)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Section:
     """One part of the report, as the table of contents lists it."""
 
     anchor: str
     title: str
+    own: bool = True
+    """One of the report's own; False for a `Part`, whose layout is the same for all."""
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[tuple[TableView, int], ...] = ()
+    """Each with its number; 0 where it has none."""
+    figures: tuple[tuple[Figure, int], ...] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +81,15 @@ def render_report(contents: ReportContents) -> str:
     >>> (study.out / "report.html").write_text(page, encoding="utf-8")  # doctest: +SKIP
     """
     script = files("axilla.report").joinpath("templates/print.js").read_text(encoding="utf-8")
+    plain = contents.plain_table
     return (
         environment()
         .get_template("report.html")
         .render(
             report=contents,
+            generated=contents.generated,
             sections=_sections(contents),
-            tables=[lay_out(table) for table in contents.tables],
+            plain_table=None if plain is None else lay_out(plain),
             published=None if contents.published is None else lay_out(contents.published),
             settings=_setting_groups(contents.settings),
             seeds=_seeds(contents.settings),
@@ -105,7 +115,7 @@ def environment() -> Environment:
         data_uri=data_uri,
         csv_uri=csv_uri,
         csv_name=csv_name,
-        count=_count,
+        count=_counted,
         flow_size=_flow_size,
         share=_share,
         shape=_shape,
@@ -119,8 +129,13 @@ def _digest(script: str) -> str:
 
 
 def _sections(contents: ReportContents) -> list[Section]:
-    parts: list[tuple[bool, str, str]] = [
-        (bool(contents.summary or contents.highlights), "summary", "Summary"),
+    """The report's sections that have contents, further parts in their places, all numbered."""
+    own: list[tuple[bool, str, str]] = [
+        (
+            bool(contents.summary or contents.highlights or contents.plain),
+            "summary",
+            "Summary",
+        ),
         (bool(contents.warnings), "warnings", "Please note"),
         (bool(contents.flow), "patients", "Patients"),
         (bool(contents.tables), "tables", "Tables"),
@@ -130,10 +145,45 @@ def _sections(contents: ReportContents) -> list[Section]:
         (bool(contents.methods), "methods", "Methods"),
         (bool(contents.settings or contents.versions), "settings", "Settings and versions"),
     ]
-    return [Section(anchor, title) for present, anchor, title in parts if present]
+    tables, figures = count(1), count(1)
+    found: list[Section] = []
+    for present, anchor, title in own:
+        if present:
+            found.append(
+                Section(
+                    anchor,
+                    title,
+                    tables=_numbered(contents.tables if anchor == "tables" else (), tables),
+                    figures=tuple(
+                        zip(contents.figures if anchor == "figures" else (), figures, strict=False)
+                    ),
+                )
+            )
+        found += [
+            Section(
+                part.anchor,
+                part.title,
+                own=False,
+                paragraphs=part.paragraphs,
+                tables=_numbered(part.tables, tables if part.numbered else repeat(0)),
+                figures=tuple(
+                    zip(part.figures, figures if part.numbered else repeat(0), strict=False)
+                ),
+                folded=part.folded,
+            )
+            for part in contents.parts
+            if part.after == anchor
+        ]
+    return found
 
 
-def _count(number: int, noun: str, plural: str = "") -> str:
+def _numbered(
+    tables: tuple[Table, ...], numbers: Iterator[int]
+) -> tuple[tuple[TableView, int], ...]:
+    return tuple(zip(map(lay_out, tables), numbers, strict=False))
+
+
+def _counted(number: int, noun: str, plural: str = "") -> str:
     """Write '1 patient' and '1,058 patients'."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
@@ -142,9 +192,9 @@ def _flow_size(step: FlowStep) -> str:
     """Write what a box of the flow holds beside patients: '1,058 slides · 76,578 patches'."""
     sizes = []
     if step.slides is not None:
-        sizes.append(_count(step.slides, "slide"))
+        sizes.append(_counted(step.slides, "slide"))
     if step.patches is not None:
-        sizes.append(_count(step.patches, "patch", "patches"))
+        sizes.append(_counted(step.patches, "patch", "patches"))
     return " · ".join(sizes)
 
 

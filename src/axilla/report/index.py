@@ -30,6 +30,8 @@ class EndpointEntry:
     """(reason, patients) of everybody in the table who is not part of it."""
     highlights: tuple[Highlight, ...] = ()
     summary: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
+    """In plain language, before `summary`."""
 
     @property
     def address(self) -> str:
@@ -61,5 +63,10 @@ def render_index(page: IndexPage) -> str:
     return (
         environment()
         .get_template("index.html")
-        .render(page=page, generated_notice=GENERATED_NOTICE, use_notice=USE_NOTICE)
+        .render(
+            page=page,
+            generated=page.generated,
+            generated_notice=GENERATED_NOTICE,
+            use_notice=USE_NOTICE,
+        )
     )

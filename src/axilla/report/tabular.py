@@ -58,6 +58,8 @@ class TableView:
     notes: tuple[str, ...]
     csv_name: str
     csv: str
+    listed: bool = False
+    """On a phone, a row is a list of its cells, each under its column's name."""
 
 
 def lay_out(table: Table) -> TableView:
@@ -74,7 +76,8 @@ def lay_out(table: Table) -> TableView:
         stacked=intervals >= _WIDE_COLUMNS,
         notes=table.notes,
         csv_name=table.csv_name,
-        csv=_csv(table) if table.csv_name else "",
+        csv=table_csv(table) if table.csv_name else "",
+        listed=table.listed,
     )
 
 
@@ -148,7 +151,8 @@ def _cell(text: str, number: bool) -> Cell:
     return Cell(value, parts["interval"], number, marks)
 
 
-def _csv(table: Table) -> str:
+def table_csv(table: Table) -> str:
+    """Comma-separated text of a table; a cell that a spreadsheet would run is quoted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([_harmless(cell) for cell in table.columns])

@@ -133,7 +133,11 @@ def drop_patients(
     """
     if problems and not exclude_failed:
         raise InputProblems(tuple(problems))
-    return without(cohort, {str(p.patient): (step, p.cause) for p in problems})
+    causes: dict[str, list[str]] = {}
+    for problem in problems:
+        causes.setdefault(str(problem.patient), []).append(problem.cause)
+    # Of a patient with several slides each problem is a reason.
+    return without(cohort, {p: (step, " ".join(told)) for p, told in causes.items()})
 
 
 def _written(result: CheckResult, *, config: StudyConfig, memory: CheckMemory) -> CheckResult:

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from axilla.core.config import StudyConfig
+from axilla.core.endpoint import class_names
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.report.contents import Figure
+from axilla.study.figure_numbers import confusion_and_boxes, confusion_numbers
 from axilla.study.layout import Layout
+
+IN_SAMPLE = {
+    "train": " These patients trained the models: the curve is optimistic.",
+    "val": " These patients chose epoch and threshold where a method has them: the curve may be "
+    "optimistic.",
+}
+"""What has to be said of the curves of patients who had a part in the model."""
 
 
 def figures_of(
-    layout: Layout, metrics: Mapping[str, Any], config: StudyConfig
+    layout: Layout, metrics: Mapping[str, Any], config: StudyConfig, predictions: pd.DataFrame
 ) -> tuple[Figure, ...]:
-    """ROC curves of every cohort, and confusion matrices of the test cohort."""
+    """ROC curves of every cohort, and confusion matrices of the test cohort, with their numbers."""
     cohorts = list(dict.fromkeys(c for by in metrics["methods"].values() for c in by))
     order = [name for name in ("test", "val", "train") if name in cohorts]
     titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
@@ -32,7 +43,8 @@ def figures_of(
             found.append(
                 Figure(
                     title=f"ROC, {title.lower()} cohort",
-                    caption="Receiver operating characteristic with the area under the curve.",
+                    caption="Receiver operating characteristic with the area under the curve."
+                    + IN_SAMPLE.get(cohort, ""),
                     image=svg.read_bytes(),
                     media_type="image/svg+xml",
                     alt=f"ROC curves of all methods in the {title.lower()} cohort",
@@ -58,9 +70,24 @@ def figures_of(
                     image=svg.read_bytes(),
                     media_type="image/svg+xml",
                     alt=f"Confusion matrix of {shown} in the {titles['test'].lower()} cohort",
+                    csv_name=f"confusion_{method}_test.csv",
+                    csv=_confusion_csv(method, by_cohort["test"], config, predictions),
                 )
             )
     return tuple(found)
+
+
+def _confusion_csv(
+    method: str, entry: Mapping[str, Any], config: StudyConfig, predictions: pd.DataFrame
+) -> str:
+    """Counts of the cross table, with two classes also the quantiles of the scores."""
+    if entry.get("confusion") is None:
+        return confusion_numbers(entry["confusion_matrix"], entry["classes"])
+    rows = predictions[(predictions["method"] == method) & (predictions["cohort"] == "test")]
+    # As the figure: a patient's score is the mean over repeats.
+    pooled = rows.groupby("patient_id", sort=False)[["label", "score"]].mean()
+    classes = class_names(config.endpoint)
+    return confusion_and_boxes(entry["confusion"], classes, pooled, threshold=entry["threshold"])
 
 
 def _class_curves(layout: Layout, metrics: Mapping[str, Any], title: str) -> list[Figure]:

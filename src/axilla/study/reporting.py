@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections import defaultdict
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +18,18 @@ from axilla.core.cohort import is_generated
 from axilla.core.config import StudyConfig
 from axilla.core.methods import method_title
 from axilla.core.progress import Reporter
-from axilla.core.types import COHORT_TITLES, FOLD_TITLES, Patient
-from axilla.report.contents import CaseView, Figure, FlowStep, ReportContents, Table
-from axilla.report.html import render_report
+from axilla.core.types import COHORT_TITLES, FOLD_TITLES
+from axilla.report.budget import render_within
+from axilla.report.contents import CaseView, Figure, Part, ReportContents, Table
 from axilla.study.explaining import explained_method
 from axilla.study.fitting import Fitting
+from axilla.study.flow import flow_of
 from axilla.study.layout import Layout, write_if_new
+from axilla.study.plain import plain_sentences, plain_table
+from axilla.study.provenance import provenance
 from axilla.study.report_figures import figures_of, rule_text
-from axilla.study.split_sentences import folds_title, split_sentences, warned_sentences
+from axilla.study.report_parts import further_parts
+from axilla.study.split_sentences import split_sentences, warned_sentences
 from axilla.study.spread import spread_text
 from axilla.study.summary import (
     highlights,
@@ -36,6 +39,7 @@ from axilla.study.summary import (
     warning_sentences,
 )
 from axilla.study.tiling import Tiles
+from axilla.study.tripod import tripod, write_tripod
 
 CASES = 6
 """Cases shown in the report; the others' heat maps lie in the folder `heatmaps`."""
@@ -52,8 +56,11 @@ def write_report(
 ) -> Path:
     """Write `report.html` and return its path."""
     layout = Layout(fitting.config.out)
-    contents = _contents(fitting, tiles, predictions, metrics, layout)
-    written = write_if_new(layout.report, render_report(contents))
+    checklist = tripod(fitting, metrics)
+    write_tripod(layout, checklist)
+    parts = (*further_parts(layout), checklist, provenance(fitting))
+    contents = _contents(fitting, tiles, predictions, metrics, layout, parts=parts)
+    written = write_if_new(layout.report, render_within(contents))
     reporter.done("report", str(layout.report) if written else "done before")
     return layout.report
 
@@ -64,25 +71,30 @@ def _contents(
     predictions: pd.DataFrame,
     metrics: dict[str, Any],
     layout: Layout,
+    *,
+    parts: tuple[Part, ...],
 ) -> ReportContents:
     config = fitting.config
     return ReportContents(
         name=config.name,
         endpoint=" against ".join(fitting.cohort.classes),
         generated=is_generated(config.cohort),
+        plain=plain_sentences(config, fitting.cohort.classes, metrics),
+        plain_table=plain_table(fitting.cohort.classes, metrics),
         summary=summary_sentences(fitting.cohort, metrics),
         warnings=(
             *warning_sentences(fitting, metrics),
             *warned_sentences(config, fitting.partitions),
             *outline_sentences({} if tiles is None else tiles.repaired()),
         ),
-        flow=_flow(fitting, tiles),
+        flow=flow_of(fitting, tiles),
         tables=_tables(layout, fitting, metrics),
-        figures=figures_of(layout, metrics, fitting.config),
+        figures=figures_of(layout, metrics, config, predictions),
         cases=_cases(fitting, predictions, metrics, layout),
         published=_published(fitting, metrics),
-        settings=_shown_settings(config),
+        settings=shown_settings(config),
         highlights=highlights(metrics),
+        parts=parts,
         methods=(
             *split_sentences(config, fitting.partitions),
             *method_sentences(config, fitting.imported),
@@ -95,7 +107,7 @@ def _contents(
     )
 
 
-def _shown_settings(config: StudyConfig) -> dict[str, Any]:
+def shown_settings(config: StudyConfig) -> dict[str, Any]:
     """The study's settings without this machine's folders: a report is passed on."""
     settings = config.model_dump(mode="json")
     for key in ("cohort", "slides", "annotations", "out"):
@@ -105,6 +117,10 @@ def _shown_settings(config: StudyConfig) -> dict[str, Any]:
                 settings[key]["folder"] = Path(settings[key]["folder"]).name
             else:
                 settings[key] = Path(settings[key]).name
+    if config.bags.file is not None:
+        settings["bags"]["file"] = config.bags.file.name
+    if config.stain is not None and config.stain.reference is not None:
+        settings["stain"]["target"] = Path(config.stain.reference).name
     if config.imported is not None:
         settings["features"]["folder"] = config.imported.folder.name
         for unused in ("encoder", "patches", "regions"):  # of files made elsewhere they say nothing
@@ -113,71 +129,6 @@ def _shown_settings(config: StudyConfig) -> dict[str, Any]:
     weights = settings["encoder"]["weights"]
     settings["encoder"]["weights"] = Path(weights).name
     return settings
-
-
-def _flow(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
-    cohort = fitting.cohort
-    by_step: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for exclusion in cohort.excluded:
-        by_step[exclusion.step][exclusion.reason].append(exclusion.patient_id)
-
-    def reasons(step: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        return tuple((reason, tuple(ids)) for reason, ids in by_step[step].items())
-
-    def gone(step: str) -> int:
-        return len({patient for ids in by_step[step].values() for patient in ids})
-
-    left = cohort.enrolled
-    steps = [FlowStep(title="Patients in the table", patients=left)]
-    for step, title in (("endpoint", "Part of the endpoint"), ("check", "Inputs in order")):
-        if gone(step):
-            left -= gone(step)
-            steps.append(FlowStep(title=title, patients=left, excluded=reasons(step)))
-    if tiles is not None:
-        left -= gone("tile")
-        steps.append(
-            FlowStep(
-                title="Slides cut into patches",
-                patients=left,
-                slides=len(tiles.grids),
-                patches=sum(len(grid) for grid in tiles.grids.values()),
-                excluded=reasons("tile"),
-            )
-        )
-    if fitting.imported is not None:
-        facts = fitting.imported.facts.values()
-        steps.append(
-            FlowStep(
-                title="Features made elsewhere", patients=left, slides=len(facts),
-                patches=sum(f.patches for f in facts),
-            )
-        )  # fmt: skip
-    branches: tuple[tuple[str, int, str], ...]
-    if len(fitting.partitions) > 1:
-        branches = (
-            (
-                folds_title(fitting.config, fitting.partitions),
-                left,
-                _mix(cohort.patients, fitting),
-            ),
-        )
-    else:
-        partition = fitting.partitions[0]
-        branches = tuple(
-            (COHORT_TITLES[name], len(members), _mix(members, fitting))
-            for name in ("train", "val", "test")
-            if (members := fitting.patients(partition, name))
-        )
-    steps.append(FlowStep(title="Analysed", patients=left, branches=branches))
-    return tuple(steps)
-
-
-def _mix(patients: tuple[Patient, ...], fitting: Fitting) -> str:
-    counts = [
-        f"{sum(p.label == index for p in patients)} {name}"
-        for index, name in enumerate(fitting.cohort.classes)
-    ]
-    return ", ".join(counts)
 
 
 def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[Table, ...]:
@@ -230,6 +181,10 @@ _TABLE_NOTES = {
         "Mean ± SD with Mann-Whitney U test; n (%) with chi-square test, not corrected.",
     ),
     "table2": (
+        (
+            "Training patients fitted the models and validation patients chose epoch and threshold "
+            "where a method has them: only the test cohort shows what to expect of new patients."
+        ),
         "AUC: binomial exact interval (metrics.json holds DeLong's too).",
         "ACC, SENS, SPEC: Clopper-Pearson interval. PPV, NPV: logit interval.",
     ),
@@ -277,7 +232,11 @@ def _cases(
                     slide_id=slide.slide_id,
                     truth=fitting.cohort.classes[patient.label],
                     score=f"{row.score:.3f}{side}",
-                    heatmap=_picture(layout.heatmap(slide.slide_id), "Attention over the slide"),
+                    heatmap=_picture(
+                        layout.heatmap(slide.slide_id),
+                        "Attention over the slide",
+                        numbers=layout.attention(slide.slide_id),
+                    ),
                     gallery=_picture(layout.gallery(slide.slide_id), "Patches by attention")
                     if fitting.imported is None
                     else None,
@@ -286,13 +245,16 @@ def _cases(
     return tuple(found)
 
 
-def _picture(path: Path, title: str) -> Figure:
+def _picture(path: Path, title: str, *, numbers: Path | None = None) -> Figure:
+    told = numbers is not None and numbers.is_file()
     return Figure(
         title=title,
         caption="",
         image=path.read_bytes(),
         media_type="image/png",
         alt=title,
+        csv_name=numbers.name if numbers is not None and told else "",
+        csv=numbers.read_text(encoding="utf-8") if numbers is not None and told else "",
     )
 
 
@@ -326,6 +288,10 @@ def _published(fitting: Fitting, metrics: Mapping[str, Any]) -> Table | None:
             if folds
             else "Ours with the 95% confidence interval.",
             f"Accuracy depends on the threshold; here: {rule_text(fitting.config)}.",
+            (
+                "Published figures are of their authors' own patients, unless these are the same: "
+                "a difference from ours is no test of one method against another."
+            ),
         ),
     )
 

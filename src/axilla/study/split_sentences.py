@@ -38,7 +38,7 @@ def folds_title(config: StudyConfig, partitions: Sequence[Partition]) -> str:
     if isinstance(config.split, LeaveOutSplit):
         return f"One of {folds} groups of {config.split.leave_out} left out at a time"
     repeats = len({partition.repeat for partition in partitions})
-    return f"{folds}-fold cross-validation, {repeats} repeats"
+    return f"{folds}-fold cross-validation, {repeats} repeat{'s' if repeats > 1 else ''}"
 
 
 def warned_sentences(config: StudyConfig, partitions: Sequence[Partition]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from axilla.analysis.tables.performance_table import told_comparisons
@@ -50,19 +50,24 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
         sentences.append(
             f"{shown}: AUC {auc['value']:.3f} (95% CI {auc['low']:.3f} to {auc['high']:.3f}) in "
             f"{entry['n']} {whom}; {entry['positives']} of them {cohort.classes[1]}."
-            + _of_hundred(entry, cohort)
         )
-    for comparison in told_comparisons(metrics):
-        if comparison["cohort"] == "test" and comparison.get("p") is not None:
+    tests = [c for c in told_comparisons(metrics) if c["cohort"] == "test"]
+    for comparison in tests:
+        if comparison.get("p") is not None:
             a, b = (method_title(comparison[side]) for side in "ab")
             p = comparison["p"]
             shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
             of = f" for {comparison['class']}" if "class" in comparison else ""
             sentences.append(
                 f"{a} against {b}{of} {where}: difference of AUC "
-                f"{_signed(comparison['difference'])}, {shown_p} (paired DeLong)."
+                f"{_signed(comparison['difference'])}, {shown_p} (paired DeLong{_adjusted(tests)})."
             )
     return (*sentences, *spread_sentences(metrics))
+
+
+def _adjusted(tests: Sequence[Mapping[str, Any]]) -> str:
+    """That a p-value is one of several and stands as it is."""
+    return f", one of {len(tests)} tests, not adjusted" if len(tests) > 1 else ""
 
 
 def _classes_sentence(entry: Mapping[str, Any], whom: str) -> str:
@@ -191,20 +196,6 @@ def outline_sentences(repaired: Mapping[str, int]) -> tuple[str, ...]:
     return (sentence,)
 
 
-def _of_hundred(entry: Mapping[str, Any], cohort: Cohort) -> str:
-    confusion = entry["confusion"]
-    if confusion is None or entry["n"] == 0:
-        return ""
-    negative, positive = cohort.classes[0], cohort.classes[1]
-    hundred = {name: round(100 * count / entry["n"]) for name, count in confusion.items()}
-    called = round(100 * (confusion["tn"] + confusion["fn"]) / entry["n"])
-    return (
-        f" Of 100 patients like these, at the threshold {entry['threshold']:.3f}, about {called} "
-        f"would be called {negative}, and about {hundred['fn']} of those would in truth be "
-        f"{positive}; about {hundred['fp']} would be called {positive} and be {negative}."
-    )
-
-
 def _fold_sentences(metrics: Mapping[str, Any]) -> list[str]:
     sentences = []
     for method, figures in metrics.get("folds", {}).items():
@@ -227,6 +218,29 @@ def _fold_sentences(metrics: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def _reach_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> list[str]:
+    """For whom the figures hold: patients of the same table, of this endpoint, and these models."""
+    found = []
+    if "folds" in metrics:
+        found.append(
+            "Everybody was tested by models of the other folds, so that there is no one model "
+            "whose figures these are; the ensemble of all folds' models was itself not tested."
+        )
+    elif any("test" in by for by in metrics["methods"].values()):
+        found.append(
+            "Training and test patients come from one table: how the models do in other hospitals "
+            "is not known from this report."
+        )
+    selected = {e.patient_id for e in fitting.cohort.excluded if e.step == "endpoint"}
+    if selected:
+        found.append(
+            f"{len(selected):,} patients are left out because of their own outcome, which nobody "
+            "knows before surgery: figures of this endpoint do not hold for all patients who come "
+            "for a biopsy."
+        )
+    return found
+
+
 def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str, ...]:
     """What stops a figure from being believed."""
     found = []
@@ -234,6 +248,7 @@ def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str
         found.append(
             "The cohort is generated: tissue, patients and outcome are drawn by a program."
         )
+    found += _reach_sentences(fitting, metrics)
     tests = [by["test"]["n"] for by in metrics["methods"].values() if "test" in by]
     if tests and max(tests) < SMALL_TEST:
         found.append(
@@ -245,6 +260,11 @@ def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str
         found.append(
             "The threshold was chosen on each cohort itself (the paper's way): sensitivity, "
             "specificity, accuracy and predictive values are optimistic."
+        )
+    if isinstance(fitting.config.threshold, float) and len(fitting.cohort.classes) == 2:
+        found.append(
+            f"The threshold {fitting.config.threshold:g} was fixed beforehand, not chosen on "
+            "patients: it has no clinical meaning unless the probabilities are calibrated."
         )
     if fitting.stains is not None and fitting.stains.kept:
         kept = fitting.stains.kept

@@ -1,0 +1,165 @@
+"""The checklist, the digests and the numbers behind figures, of a whole small study."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from axilla.core.config import StudyConfig
+from axilla.study.chain import run
+from axilla.study.figure_numbers import confusion_and_boxes, confusion_numbers
+from axilla.study.layout import Layout
+from axilla.study.report_parts import FigureFile, PartFiles, TableFile, further_parts
+from axilla.study.tripod_answers import COMPLETE, TO_WRITE
+from axilla.study.tripod_items import TRIPOD_ITEMS
+
+
+@pytest.fixture
+def settings(plain_study: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Forty patients with clinical data only; one of them lacks the age."""
+    rng = np.random.default_rng(4)
+    rows = [
+        f"P{n:02d},{rng.integers(30, 80)},{rng.uniform(0.5, 5):.1f},positive,negative,negative,"
+        f"{n % 2}"
+        for n in range(40)
+    ]
+    rows.append("P40,,1.0,positive,negative,negative,1")
+    return plain_study(rows, []) | {"methods": ("clinical",), "slides": None, "threshold": 0.5}
+
+
+def downloads(page: str) -> dict[str, str]:
+    """Every download of a report by its name."""
+    found = re.findall(r'href="data:text/csv;[^,]*,([^"]*)" download="([^"]*)"', page)
+    return {name: base64.b64decode(body).decode("utf-8-sig") for body, name in found}
+
+
+def test_the_items_are_those_of_tripod_ai() -> None:
+    # Collins 2024: 27 items, 52 with their parts.
+    numbers = [item.number for item in TRIPOD_ITEMS]
+    assert len(numbers) == len(set(numbers)) == 52
+    assert list(dict.fromkeys(re.sub(r"\D", "", n) for n in numbers)) == [
+        str(n) for n in range(1, 28)
+    ]
+    assert [n for n in numbers if n.startswith("12")] == [f"12{letter}" for letter in "abcdefg"]
+
+
+def test_the_report_of_a_clinical_study(settings: dict[str, Any], coarse_pictures: None) -> None:
+    config = StudyConfig.model_validate(settings)
+    result = run(config, exclude_failed=True)
+    assert result.report is not None
+    page = result.report.read_text(encoding="utf-8")
+    found = downloads(page)
+
+    rows = {row["Item"]: row for row in csv.DictReader(io.StringIO(found["tripod.csv"]))}
+    assert (config.out / "tables" / "tripod.csv").read_text(encoding="utf-8") == found["tripod.csv"]
+    known, left = "What this study knows", "Left to the authors"
+    for number in ("2", "3a", "5b", "6a", "8c", "14", "17", "18a", "18d", "19", "25", "26"):
+        assert (rows[number][known], rows[number][left]) == ("", TO_WRITE)
+    assert "Patients who left for one: 1." in rows["11"][known]
+    assert "fixed at 0.5" in rows["15"][known]
+    assert "chose" not in rows["12a"][known], "no validation patient chose anything"
+    assert rows["12f"][known] == "No model was updated or recalibrated."
+    mix = "; ".join(
+        f"{title} {len(members)}"
+        for title, members in (
+            (name, result.partitions[0].members(side))  # type: ignore[arg-type]  # the three names
+            for name, side in (("training", "train"), ("validation", "val"), ("test", "test"))
+        )
+    )
+    for size in re.findall(r"\d+", mix):
+        assert f" {size} (" in rows["21"][known]
+    assert rows["21"][left] == COMPLETE
+
+    digests = {
+        row["File"]: row["SHA-256"] for row in csv.DictReader(io.StringIO(found["files.csv"]))
+    }
+    for name, digest in digests.items():
+        path = config.cohort if name == config.cohort.name else config.out / name
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    assert {
+        "predictions.csv",
+        "models/clinical/model.json",
+        "models/clinical/model.safetensors",
+    } < (set(digests))
+
+    numbers = list(csv.DictReader(io.StringIO(found["confusion_clinical_test.csv"])))
+    assert result.metrics is not None
+    counts = result.metrics["methods"]["clinical"]["test"]["confusion"]
+    shown = {(r["true"], r["called"]): r["value"] for r in numbers if r["quantity"] == "patients"}
+    assert shown["N(+)", "N0"] == str(counts["fn"])
+    assert sum(map(int, shown.values())) == sum(counts.values())
+    assert "P00" not in found["confusion_clinical_test.csv"], "no patient's row"
+
+    text = re.sub(r"<[^>]+>", " ", page)
+    assert "The threshold 0.5 was fixed beforehand" in text
+    assert "Training and test patients come from one table" in text
+    assert str(config.out.parent) not in page
+
+
+def test_digests_of_many_models_are_one(
+    settings: dict[str, Any], coarse_pictures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("axilla.study.provenance.MOST_MODELS", 2)
+    config = StudyConfig.model_validate(settings | {"split": {"folds": 3}})
+    result = run(config, exclude_failed=True)
+    assert result.report is not None
+    page = result.report.read_text(encoding="utf-8")
+    (row,) = (
+        row
+        for row in csv.DictReader(io.StringIO(downloads(page)["files.csv"]))
+        if row["What"].startswith("Models clinical")
+    )
+    records = sorted(p.relative_to(config.out).as_posix() for p in config.out.rglob("model.json"))
+    assert row["What"] == f"Models clinical: {len(records)} records, each with its weights' digest"
+    lines = "".join(
+        f"{hashlib.sha256((config.out / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in records
+    )
+    assert row["SHA-256"] == hashlib.sha256(lines.encode()).hexdigest()
+    assert "the ensemble of all folds&#39; models was itself not tested" in page
+
+
+def test_a_further_table_is_a_line(settings: dict[str, Any], coarse_pictures: None) -> None:
+    config = StudyConfig.model_validate(settings)
+    run(config, until="evaluate", exclude_failed=True)
+    layout = Layout(config.out)
+    (layout.tables / "left_behind.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    parts = (
+        PartFiles("again", "Again", "tables", ("Said.",), (TableFile("table2", "Once more"),)),
+        PartFiles("old", "Old", "tables", tables=(TableFile("left_behind", "Of an earlier run"),)),
+        PartFiles("roc", "Curves", "figures", figures=(FigureFile("roc_test", "ROC", "Drawn."),)),
+    )
+    tables, figures = further_parts(layout, parts)
+    assert tables.tables[0].columns[:3] == ("Method", "Cohort", "n")
+    assert (figures.figures[0].csv_name, figures.after) == ("roc_test.csv", "figures")
+    assert further_parts(layout) == (), "nobody has written a cross table"
+
+
+def test_the_numbers_of_a_confusion_matrix() -> None:
+    text = confusion_numbers([[5, 1], [2, 3]], ("a", "b,c"))
+    assert text.splitlines() == ["true,called,patients", "a,a,5", 'a,"b,c",1', '"b,c",a,2',
+                                 '"b,c","b,c",3']  # fmt: skip
+
+
+def test_the_numbers_of_boxes() -> None:
+    scores = pd.DataFrame({"label": [0] * 5, "score": [0.1, 0.2, 0.3, 0.4, 0.5]})
+    text = confusion_and_boxes(
+        {"tp": 0, "fn": 0, "tn": 4, "fp": 1}, ("a", "b"), scores, threshold=0.45
+    )
+    rows = list(csv.DictReader(io.StringIO(text)))
+    found = {(r["quantity"], r["true"]): r["value"] for r in rows if r["quantity"] != "patients"}
+    # numpy's percentiles interpolate linearly: the 5th of five values is 0.1 + 0.2 * 0.1.
+    assert float(found["score_whisker_low", "a"]) == pytest.approx(0.12)
+    assert float(found["score_median", "a"]) == pytest.approx(0.3)
+    assert float(found["threshold", ""]) == 0.45
+    assert not any(true == "b" for _, true in found), "nobody is of this class"
+    assert [r["value"] for r in rows[:4]] == ["4", "1", "0", "0"]
