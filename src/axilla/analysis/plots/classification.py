@@ -28,8 +28,8 @@ MOST_INSIDE = 4
 """Curves whose legend has room under them; that of more stands below the axes."""
 _LEGEND_CHARACTERS = 40
 _NAME_CHARACTERS = 18
-_LABELS_PT = 28
-"""Height of an axis with its numbers and its label."""
+_LABEL_LINES = 3.8
+"""Height of an axis with its ticks, numbers and label, in sizes of the label's letters."""
 
 
 def draw_roc(
@@ -70,7 +70,8 @@ def draw_roc(
         # Points, not shares of the axes: the labels above it are as high in small axes.
         figure = ax.get_figure(root=True)
         assert figure is not None  # noqa: S101 - axes that are drawn on are in a figure
-        lower = ScaledTranslation(0, -_LABELS_PT / 72, figure.dpi_scale_trans)
+        height_pt = _LABEL_LINES * ax.xaxis.label.get_fontsize()
+        lower = ScaledTranslation(0, -height_pt / 72, figure.dpi_scale_trans)
         place: dict[str, Any] = {
             "loc": "upper center", "bbox_to_anchor": (0.5, 0),
             "bbox_transform": ax.transAxes + lower,
