@@ -370,7 +370,7 @@ def test_evaluate_several_files(axilla: Axilla, tmp_path: Path) -> None:
     for method in ("a", "b"):
         own = frame[frame["method"] == method].assign(method="dl-cnb")
         # One patient that the other study lost.
-        own[own["patient_id"] != f"test-{method == 'b'}"].to_csv(
+        own[own["patient_id"] != f"test-{int(method == 'b')}"].to_csv(
             tmp_path / f"{method}.csv", index=False
         )
     files = [f"--predictions={name}={tmp_path / file}" for name, file in

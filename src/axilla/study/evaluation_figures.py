@@ -84,13 +84,8 @@ def draw_evaluation(
     if "score" not in predictions.columns:
         yield from _of_more_classes(predictions, metrics, titles)
         return
-    pooled = predictions.groupby(["cohort", "method", "patient_id"], sort=False)
-    # A patient of several folds has one label and the mean score.
-    scores = pooled[["label", "score"]].mean()
-    found = {
-        cohort: _method_curves(scores.loc[[cohort]].droplevel(0), metrics, cohort)
-        for cohort in titles
-    }
+    scores = _pooled(predictions)
+    found = {cohort: _method_curves(scores, metrics, cohort) for cohort in titles}
     drawable = {cohort: one for cohort, one in found.items() if one.curves}
     for cohort, one in drawable.items():
         yield Drawn(
@@ -101,14 +96,21 @@ def draw_evaluation(
         figure = _panels({titles[cohort]: one for cohort, one in drawable.items()})
         yield Drawn("roc_cohorts", figure, pd.concat(frames))
     names = list(classes or ("negative", "positive"))
-    for cohort, title in titles.items():
-        for method in pd.unique(scores.loc[cohort].index.get_level_values("method")):
-            entry = metrics["methods"][method][cohort]
-            shown = f"{method_title(str(method))}, {title.lower()} cohort"
-            yield from _called(f"{method}_{cohort}", shown, entry, names)
-            yield _boxes(
-                f"scores_{method}_{cohort}", shown, scores.loc[(cohort, method)], entry, names
-            )
+    for (cohort, method), rows in scores.items():
+        entry = metrics["methods"][method][cohort]
+        shown = f"{method_title(method)}, {titles[cohort].lower()} cohort"
+        yield from _called(f"{method}_{cohort}", shown, entry, names)
+        yield _boxes(f"scores_{method}_{cohort}", shown, rows, entry, names)
+
+
+def _pooled(predictions: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """Label and score of each patient by cohort and method; of several folds the mean score."""
+    return {
+        (str(cohort), str(method)): rows.groupby("patient_id", sort=False)[
+            ["label", "score"]
+        ].mean()
+        for (cohort, method), rows in predictions.groupby(["cohort", "method"], sort=False)
+    }
 
 
 def _of_more_classes(
@@ -126,12 +128,14 @@ def _of_more_classes(
             yield from _called(f"{method}_{cohort}", shown, entry, entry["classes"])
 
 
-def _method_curves(scores: pd.DataFrame, metrics: Mapping[str, Any], cohort: str) -> _Curves:
+def _method_curves(
+    scores: Mapping[tuple[str, str], pd.DataFrame], metrics: Mapping[str, Any], cohort: str
+) -> _Curves:
     found = _Curves({}, {})
-    for method in pd.unique(scores.index.get_level_values("method")):
+    for method in (method for where, method in scores if where == cohort):
         area = metrics["methods"][method][cohort]["auc"]
         if area["value"] is not None:
-            rows, shown = scores.loc[method], method_title(str(method))
+            rows, shown = scores[cohort, method], method_title(method)
             found.curves[shown] = roc_curve(rows["label"], rows["score"])
             found.areas[shown] = _estimate(area)
     return found

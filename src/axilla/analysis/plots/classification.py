@@ -70,7 +70,7 @@ def draw_roc(
         # Points, not shares of the axes: the labels above it are as high in small axes.
         figure = ax.get_figure(root=True)
         assert figure is not None  # noqa: S101 - axes that are drawn on are in a figure
-        height_pt = _LABEL_LINES * ax.xaxis.label.get_fontsize()
+        height_pt = _LABEL_LINES * float(ax.xaxis.label.get_fontsize())
         lower = ScaledTranslation(0, -height_pt / 72, figure.dpi_scale_trans)
         place: dict[str, Any] = {
             "loc": "upper center", "bbox_to_anchor": (0.5, 0),
