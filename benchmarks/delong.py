@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from axilla.analysis.roc import compare_paired
 
 ROUNDS = 5
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 
 def by_definition(y: NDArray[np.int64], a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -29,9 +31,12 @@ def by_definition(y: NDArray[np.int64], a: NDArray[np.float64], b: NDArray[np.fl
 
 
 def main() -> int:
-    """Print medians for growing cohorts; the definition up to 10,000 patients."""
+    """Print medians for growing cohorts and their growth; the definition up to 10,000 patients."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     rng = np.random.default_rng(1)
-    for n in (1_000, 10_000, 100_000, 1_000_000):
+    medians: list[float] = []
+    for n in SIZES:
         y = (rng.random(n) < 0.38).astype(np.int64)
         a, b = (y + rng.normal(0, 2, n) for _ in range(2))
         fast, slow = [], []
@@ -50,7 +55,13 @@ def main() -> int:
         if slow:
             ratio = statistics.median(slow) / statistics.median(fast)
             text += f", by definition {statistics.median(slow):.4f} s, {ratio:.0f} times as long"
-        print(f"{text} (medians of {ROUNDS})")
+        print(f"{text} (medians of {ROUNDS}, one core)")
+        medians.append(statistics.median(fast))
+    # n log n grows, over these sizes, as n to the power of 1.1; the definition as n squared.
+    steps = np.diff(np.log10(medians)) / np.diff(np.log10(SIZES))
+    whole = np.polyfit(np.log10(SIZES), np.log10(medians), 1)[0]
+    said = ", ".join(f"{step:.2f}" for step in steps)
+    print(f"delong, time as a power of the patients: {whole:.2f} overall, {said} step by step")
     return 0
 
 

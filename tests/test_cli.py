@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from axilla import __version__
+from axilla.analysis.roc import compare_paired
 from axilla.cli import main
 from axilla.console import ConsoleReporter, print_problems
 from axilla.core import store
@@ -363,6 +364,44 @@ def test_evaluate_predictions(axilla: Axilla, tmp_path: Path) -> None:
     assert (out / "figures" / "roc_test.png").is_file()
 
 
+def test_evaluate_several_files(axilla: Axilla, tmp_path: Path) -> None:
+    """Supplementary Table 1: the studies of several encoders in one table, by paired DeLong."""
+    frame = predictions()
+    for method in ("a", "b"):
+        own = frame[frame["method"] == method].assign(method="dl-cnb")
+        # One patient that the other study lost.
+        own[own["patient_id"] != f"test-{int(method == 'b')}"].to_csv(
+            tmp_path / f"{method}.csv", index=False
+        )
+    files = [f"--predictions={name}={tmp_path / file}" for name, file in
+             (("vgg16_bn", "a.csv"), ("resnet50", "b.csv"))]  # fmt: skip
+    out = tmp_path / "encoders"
+    answer = axilla("evaluate", *files, "--out", out)
+    assert (answer.code, answer.err) == (0, "")
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["endpoint"] == "encoders"
+    assert list(metrics["methods"]) == ["vgg16_bn", "resnet50"]
+    (test,) = (one for one in metrics["comparisons"] if one["cohort"] == "test")
+    wide = frame[frame["cohort"] == "test"].pivot_table(
+        index=["patient_id", "label"], columns="method", values="score"
+    )
+    common = wide.drop(["test-0", "test-1"], level="patient_id").reset_index()
+    expected = compare_paired(common["label"], common["a"], common["b"])
+    assert (test["n"], test["p"]) == (18, pytest.approx(expected.p, rel=1e-12))
+    table = pd.read_csv(out / "tables" / "comparison.csv", dtype=str)
+    assert table["Method"].unique().tolist() == ["vgg16_bn", "resnet50"]
+    table = pd.read_csv(out / "tables" / "table2.csv", dtype=str)
+    assert table["Method"].tolist() == ["vgg16_bn"] * 3 + ["resnet50"] * 3
+
+    answer = axilla(
+        "evaluate", "--predictions", tmp_path / "a.csv", "--predictions", tmp_path / "b.csv",
+        "--out", tmp_path / "never",
+    )  # fmt: skip
+    assert answer.code == 2
+    assert "a.csv and b.csv both have a method called dl-cnb" in answer.err
+    assert not (tmp_path / "never").exists()
+
+
 @pytest.mark.parametrize(
     ("rule", "threshold"),
     [("0.5", 0.5), ("5e-1", 0.5), ("{sensitivity: 1.0}", None), ("youden-per-cohort", None)],
@@ -371,7 +410,7 @@ def test_evaluate_with_a_threshold(
     rule: str, threshold: float | None, axilla: Axilla, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("axilla.study.evaluating._binary_figures", lambda *args, **options: [])
+    monkeypatch.setattr("axilla.study.evaluating.draw_evaluation", lambda *args, **options: [])
     frame = predictions()
     frame.to_csv(tmp_path / "mine.csv", index=False)
     args = ("--predictions", tmp_path / "mine.csv", "--out", tmp_path / "out", "--threshold", rule)

@@ -106,9 +106,12 @@ def evaluate(
         Path | None, typer.Argument(metavar="[study.yaml]", help="The study file.")
     ] = None,
     predictions: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
-            help="Anybody's predictions instead: patient_id, method, cohort, label, score."
+            metavar="[NAME=]FILE",
+            help="Anybody's predictions instead: patient_id, method, cohort, label, score. Given "
+            "again, all files come into one table; NAME= names a file's one method, such as "
+            "vgg16_bn=a.csv.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write, with --predictions.")] = None,
@@ -121,7 +124,7 @@ def evaluate(
     exclude_failed: Exclude = False,
 ) -> None:
     """Measure: metrics.json, tables and figures (and the steps before)."""
-    if predictions is None:
+    if not predictions:
         if study is None:
             raise typer.BadParameter("give a study.yaml, or --predictions FILE --out DIR")
         _run(study, until="evaluate", exclude_failed=exclude_failed)
@@ -129,14 +132,16 @@ def evaluate(
     if study is not None or out is None:
         raise typer.BadParameter("--predictions FILE goes with --out DIR and without a study")
     from axilla.core.config import parse_threshold
-    from axilla.core.store import locked, read_predictions
+    from axilla.core.store import locked
     from axilla.study.evaluating import evaluate_predictions
+    from axilla.study.gathering import gather_predictions
 
+    gathered = gather_predictions(predictions)
     # Into a study's folder not while the study runs; a new folder is made only for good figures.
     with locked(out) if out.is_dir() else nullcontext():
         _, files = evaluate_predictions(
-            read_predictions(predictions),
-            endpoint=predictions.stem,
+            gathered.frame,
+            endpoint=gathered.name or out.resolve().name,
             classes=None,
             rule=parse_threshold(threshold),
             thresholds={},

@@ -297,3 +297,31 @@ class TestSpread:
     def test_what_is_no_spread_is_refused(self, wrong):
         with pytest.raises(StatisticsError, match="is no standard deviation of a probability"):
             evaluate(self.frame([0.1, 0.2, wrong, 0.3]), endpoint="e", threshold_rule=0.5)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["youden-validation", SensitivityThreshold(sensitivity=0.9), NpvThreshold(npv=0.8), 0.5],
+)
+def test_another_test_cohort_changes_no_threshold(rule):
+    frame = make_predictions()
+    other = frame.copy()
+    test = other["cohort"] == "test"
+    other.loc[test, "score"] = 1 - other.loc[test, "score"] ** 2
+    other.loc[test, "label"] = 1 - other.loc[test, "label"]
+    was, now = run(frame, rule)["methods"], run(other, rule)["methods"]
+    for method, cohorts in was.items():
+        for cohort, entry in cohorts.items():
+            assert now[method][cohort]["threshold"] == entry["threshold"]
+            same = now[method][cohort]["confusion"] == entry["confusion"]
+            assert same == (cohort != "test")
+
+
+def test_the_papers_way_does_look_at_the_test_cohort():
+    frame = make_predictions()
+    other = frame.copy()
+    test = other["cohort"] == "test"
+    other.loc[test, "score"] /= 2
+    was, now = (run(f, "youden-per-cohort")["methods"]["dl-cnb"] for f in (frame, other))
+    assert now["val"]["threshold"] == was["val"]["threshold"]
+    assert now["test"]["threshold"] == was["test"]["threshold"] / 2

@@ -66,3 +66,10 @@ def test_clinical_data_only(
             tmp_path / "out" / "tables" / "table1.csv", dtype=str, keep_default_na=False
         )
         assert table.to_numpy().tolist() == TABLE_1
+        by_class = pd.read_csv(
+            tmp_path / "out" / "tables" / "table1_by_class.csv", dtype=str, keep_default_na=False
+        )
+        assert by_class.columns.tolist()[3:] == ["N0", "N(+)", "p"]
+        # The same patients, so the same column for all of them; 655 and 403 as in LNM's row.
+        assert by_class["All patients"].tolist() == [row[2] for row in TABLE_1[:-2]]
+        assert by_class.iloc[0].tolist()[3:5] == ["655 (61.9%)", "403 (38.1%)"]

@@ -141,7 +141,7 @@ def test_tables_figures_and_heatmaps(finished: Study) -> None:
     out = config.out
     assert {p.name for p in (out / "tables").iterdir()} == {
         f"{stem}.{suffix}"
-        for stem in ("table1", "table2", "comparison")
+        for stem in ("table1", "table1_by_class", "table2", "comparison", "confusion")
         for suffix in ("csv", "tex", "html")
     }
     table2 = pd.read_csv(out / "tables" / "table2.csv", dtype=str)
@@ -151,10 +151,13 @@ def test_tables_figures_and_heatmaps(finished: Study) -> None:
     assert len(table2) == 9
     assert table2["AUC"][0] == "0.675 [0.418, 0.872]"
     figures = {p.name for p in (out / "figures").iterdir()}
+    assert {"roc_cohorts.svg", "roc_cohorts.png", "roc_cohorts.csv"} <= figures
     for cohort in ("train", "val", "test"):
         assert {f"roc_{cohort}.{s}" for s in ("svg", "png", "csv")} <= figures
         for method in ("clinical", "dl-cnb", "dl-cnb+c"):
-            assert {f"confusion_{method}_{cohort}.{s}" for s in ("svg", "png")} <= figures
+            for kind in ("confusion", "scores"):
+                stem = f"{kind}_{method}_{cohort}"
+                assert {f"{stem}.{s}" for s in ("svg", "png", "csv")} <= figures
     tests = [p for p, c in finished[1].partitions[0].cohort_of.items() if c == "test"]
     for patient in tests:
         assert (out / "heatmaps" / f"{patient}.png").read_bytes().startswith(b"\x89PNG")

@@ -7,10 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from axilla.analysis.tables.cohort_table import t_stage
+from axilla.analysis.staging import T_GROUPS, t_groups
 
-SIZES = {"tumor_size_cm": 1.0, "tumor_size_mm": 0.1}
-"""Columns with the tumour's size, and their unit in cm."""
 TITLES: Mapping[str, str] = {"er": "ER", "pr": "PR", "her2": "HER2"}
 AGE_LIMIT = 50
 """Years; the paper's younger group is of this age or below."""
@@ -45,12 +43,9 @@ def paper_groups(
         young, old = f"≤ {AGE_LIMIT}", f"> {AGE_LIMIT}"
         name = (frame["age"] <= AGE_LIMIT).map({True: young, False: old})
         groups["Age, years"] = _ordered(name.where(frame["age"].notna()), [young, old])
-    size = next((name for name in SIZES if _is_numeric(frame, name)), None)
-    if size is not None:
-        # The paper has two groups: its one tumour over 5 cm is counted with T2.
-        above = "T2 or above"
-        stage = t_stage(frame[size] * SIZES[size]).map({"T1": "T1", "T2": above, "T3": above})
-        groups["T stage"] = _ordered(stage, ["T1", above])
+    stage = t_groups(frame)
+    if stage is not None:
+        groups["T stage"] = _ordered(stage, T_GROUPS)
     for column in categorical:
         if column in frame.columns:
             given = categorical[column] if isinstance(categorical, Mapping) else None

@@ -17,8 +17,9 @@ from axilla.core.progress import Reporter, Silent
 from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition
 from axilla.mil.devices import denormals_flushed, leave_together
+from axilla.study.describing import describe_cohort
 from axilla.study.embedding import embed_slides
-from axilla.study.evaluating import describe_cohort, evaluate_predictions, write_table
+from axilla.study.evaluating import evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.explaining_imported import explain_imported
 from axilla.study.fitting import Fitting
@@ -285,7 +286,7 @@ def _evaluate(
     thresholds = locked_thresholds(fitting)
     fold_names = {p.fold: p.held_out for p in fitting.partitions if p.held_out is not None}
     key = store.digest(
-        "evaluate", "compared", store.file_identity(layout.predictions, content=True), thresholds,
+        "evaluate", "both ways", store.file_identity(layout.predictions, content=True), thresholds,
         config.model_dump(mode="json", include={"endpoint", "threshold", "clinical"}),
         store.file_identity(config.cohort, content=True), [dict(p.cohort_of) for p in
         fitting.partitions], *([sorted(fold_names.items())] if fold_names else []),
@@ -304,11 +305,11 @@ def _evaluate(
         fold_names=fold_names,
         held_out=str(config.group_column) if fold_names else "Fold",
     )
-    table1 = describe_cohort(fitting.cohort, fitting.partitions, config=config)
-    files += write_table(
-        layout.tables / "table1", table1, caption="Patient and tumor characteristics",
-        notes=table1.attrs.get("notes", ()),
-    )  # fmt: skip
+    for name, table in describe_cohort(fitting.cohort, fitting.partitions, config=config).items():
+        files += write_table(
+            layout.tables / name, table, caption="Patient and tumor characteristics",
+            notes=table.attrs.get("notes", ()),
+        )  # fmt: skip
     store.write_step(config.out, "evaluate", key=key, files=files)
     reporter.done("evaluate", "tables and figures written")
     return metrics

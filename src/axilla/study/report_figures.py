@@ -55,7 +55,7 @@ def figures_of(
     found += _class_curves(layout, metrics, titles["test"])
     binary = not any("auc_by_class" in e for by in metrics["methods"].values() for e in by.values())
     at = (
-        f"Confusion matrix at the threshold ({rule_text(config)}), and scores by class."
+        f"Confusion matrix at the threshold ({rule_text(config)})."
         if binary
         else "Confusion matrix: the likeliest class is called."
     )
@@ -72,6 +72,18 @@ def figures_of(
                     alt=f"Confusion matrix of {shown} in the {titles['test'].lower()} cohort",
                     csv_name=f"confusion_{method}_test.csv",
                     csv=_confusion_csv(method, by_cohort["test"], config, predictions),
+                )
+            )
+        boxes = layout.figures / f"scores_{method}_test.svg"
+        if "test" in by_cohort and boxes.is_file():
+            shown = method_title(method)
+            found.append(
+                Figure(
+                    title=f"Scores by class, {shown}, {titles['test'].lower()} cohort",
+                    caption="Boxes: quartiles; whiskers: 5th and 95th percentile.",
+                    image=boxes.read_bytes(),
+                    media_type="image/svg+xml",
+                    alt=f"Scores of {shown} by class in the {titles['test'].lower()} cohort",
                 )
             )
     return tuple(found)

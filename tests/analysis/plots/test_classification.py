@@ -5,7 +5,12 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from axilla.analysis.plots.classification import draw_confusion, draw_roc, draw_score_boxes
+from axilla.analysis.plots.classification import (
+    draw_confusion,
+    draw_roc,
+    draw_score_boxes,
+    legend_text,
+)
 from axilla.analysis.plots.look import OKABE_ITO
 from axilla.analysis.plots.training import draw_training
 from axilla.analysis.roc import roc_curve
@@ -43,6 +48,22 @@ def test_roc_without_an_area():
     assert legend_of(ax) == ["a: AUC undefined"]
 
 
+def test_the_legend_of_many_stands_below_and_long_names_are_broken():
+    curve = roc_curve([0, 1, 0, 1], [0.1, 0.4, 0.35, 0.8])
+    area = Estimate(0.613, 0.545, 0.678)
+    long = "Clinical data, gradient boosting"
+    for count, below in ((4, None), (5, None), (2, True)):
+        ax = make_axes()
+        names = [long, *map(str, range(1, count))]
+        draw_roc(ax, dict.fromkeys(names, curve), areas=dict.fromkeys(names, area), below=below)
+        ax.figure.canvas.draw()
+        legend = ax.get_legend()
+        outside = legend.get_window_extent().y1 < ax.xaxis.label.get_window_extent().y0
+        assert outside == (count == 5 or below is True)
+        assert legend.get_title().get_text() == "AUC [95% CI]"
+        assert legend_of(ax)[0] == legend_text(long, area) == f"{long}: 0.613\n[0.545, 0.678]"
+
+
 def test_confusion_prints_counts_and_the_rows_percent():
     ax = make_axes()
     draw_confusion(ax, [[90, 10], [5, 15], [0, 0]][:2], classes=["N0", "N(+)"])
@@ -51,6 +72,12 @@ def test_confusion_prints_counts_and_the_rows_percent():
     ]  # fmt: skip
     # White on dark, black on pale.
     assert [text.get_color() for text in ax.texts] == ["white", "black", "black", "white"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == [
+        "N0\n(n = 95)", "N(+)\n(n = 25)",
+    ]  # fmt: skip
+    assert [text.get_text() for text in ax.get_yticklabels()] == [
+        "N0\n(n = 100)", "N(+)\n(n = 20)",
+    ]  # fmt: skip
     np.testing.assert_allclose(ax.images[0].get_array(), [[0.9, 0.1], [0.25, 0.75]])
 
 
@@ -87,7 +114,21 @@ def test_score_boxes_show_quartiles_and_every_patient():
     assert np.abs(points[:, 0]).max() < 0.25
     labels = [text.get_text() for text in ax.get_xticklabels()]
     assert labels == ["N0\n(n = 5)", "N(+)\n(n = 3)", "none\n(n = 0)"]
-    medians = [line for line in ax.get_lines() if line.get_linewidth() == 1.8]
+    medians = [line for line in ax.get_lines() if line.get_linewidth() == 1.4]
     assert [line.get_ydata()[0] for line in medians] == pytest.approx([0.2, 0.7])
     assert ax.texts[0].get_text() == "threshold\n0.45"
     assert to_hex(ax.collections[0].get_facecolor()[0]) == OKABE_ITO[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("p", "groups", "title"),
+    [
+        (None, "ab", ""), (0.0451, "ab", "Mann–Whitney p = 0.045"),
+        (1e-9, "ab", "Mann–Whitney p < 0.001"), (0.2, "abc", "Kruskal–Wallis p = 0.200"),
+        (math.nan, "ab", "Mann–Whitney p = –"),
+    ],
+)  # fmt: skip
+def test_score_boxes_print_the_p_they_are_given(p, groups, title):
+    ax = make_axes()
+    draw_score_boxes(ax, {name: np.array([0.1, 0.2]) for name in groups}, p=p)
+    assert ax.get_title() == title

@@ -45,7 +45,7 @@ def test_a_row_a_method_and_cohort_with_intervals_in_brackets():
         "Training",
         "218",
         "0.93 [0.80, 1.08]",
-        "-0.12 [-0.42, 0.17]",
+        "−0.12 [−0.42, 0.17]",
         "0.83 [0.55, 1.10]",
         "0.199 [0.174, 0.223]",
         "0.153 [0.071, 0.235]",
@@ -86,4 +86,4 @@ def test_metrics_without_calibration_are_refused():
 
 
 def test_minus_nothing_is_nothing():
-    assert format_figure(figure(-0.001, -0.1, -0.004), decimals=2) == "0.00 [-0.10, 0.00]"
+    assert format_figure(figure(-0.001, -0.1, -0.004), decimals=2) == "0.00 [−0.10, 0.00]"

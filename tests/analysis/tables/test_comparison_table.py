@@ -72,11 +72,16 @@ def test_every_row_equals_an_independent_computation():
         p = [2 * norm.sf(abs(value)) for value in z]
         adjusted = multipletests(p, method="holm")[1]
         assert rows["Difference"].tolist() == ["reference"] + [
-            f"{d:+.3f} [{d - 1.959964 * e:+.3f}, {d + 1.959964 * e:+.3f}]" for d, e in found
+            with_minus(f"{d:+.3f} [{d - 1.959964 * e:+.3f}, {d + 1.959964 * e:+.3f}]")
+            for d, e in found
         ]
-        assert rows["z"].tolist() == ["–"] + [f"{value:.2f}" for value in z]
+        assert rows["z"].tolist() == ["–"] + [with_minus(f"{value:.2f}") for value in z]
         assert rows["p"].tolist() == ["–"] + [as_p(value) for value in p]
         assert rows["p (Holm)"].tolist() == ["–"] + [as_p(value) for value in adjusted]
+
+
+def with_minus(text):
+    return text.replace("-", "−")
 
 
 def as_p(value):
@@ -139,5 +144,5 @@ def test_more_classes_have_a_row_each():
     assert table["Class"].tolist() == ["N0", "N0", "N1-2", "N1-2", "N3+", "N3+"]
     a, b = (f["score_N1-2"].to_numpy() for f in frames)
     difference, error = oracle((np.arange(30) % 3 == 1).astype(int), a, b)
-    assert table["Difference"][3].startswith(f"{difference:+.3f} [")
-    assert table["z"][3] == f"{difference / error:.2f}"
+    assert table["Difference"][3].startswith(with_minus(f"{difference:+.3f} ["))
+    assert table["z"][3] == with_minus(f"{difference / error:.2f}")

@@ -1,15 +1,23 @@
+import csv
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from axilla.analysis.cohort_metrics import measures
+from axilla.analysis.intervals import as_json, clopper_pearson
 from axilla.analysis.metrics import evaluate
 from axilla.analysis.tables.performance_table import (
+    OPTIMISTIC,
     multiclass_table,
     performance_table,
     told_comparisons,
 )
-from axilla.analysis.tables.printed import format_auc
 from axilla.core.errors import StatisticsError
+from axilla.core.types import Confusion
+
+PAPER = Path(__file__).parents[1] / "paper_tables.csv"
 
 
 def make_metrics():
@@ -95,8 +103,31 @@ def test_cohorts_can_be_chosen_and_ordered():
     assert frame["Cohort"].tolist() == ["Independent test", "Training", "Independent test"]
 
 
-def test_undefined_area():
-    assert format_auc({"value": None, "low": None, "high": None}, mark="a") == "–^a"
+@pytest.mark.parametrize("table", ["2", "S1", "S3", "S4", "S5"])
+def test_the_papers_tables_are_printed_again_from_its_counts(table):
+    """Each cell of Table 2 and supplementary Tables 1, 3, 4 and 5 but the areas, to the digit."""
+    with PAPER.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["table"] == table]
+    methods = {}
+    for row in rows:
+        counts = Confusion(**{name: int(row[name]) for name in ("tp", "fn", "tn", "fp")})
+        figures = {name: as_json(value) for name, value in measures(counts).items()}
+        area = float(row["auc"].split()[0])
+        auc = as_json(clopper_pearson(area * int(row["n"]), int(row["n"])))
+        cohorts = methods.setdefault(row["model"], {})
+        cohorts[row["cohort"]] = {"n": int(row["n"]), "auc": auc, **figures}
+    frame = performance_table({"methods": methods, "comparisons": []}).frame
+    shown = ["ACC (%)", "SENS (%)", "SPEC (%)", "PPV (%)", "NPV (%)"]
+    names = ["accuracy", "sensitivity", "specificity", "ppv", "npv"]
+    assert frame[shown].to_numpy().tolist() == [[row[name] for name in names] for row in rows]
+    # Areas: the printed three decimals are all there is; test_intervals.py has their intervals.
+    assert frame["AUC"].str.split().str[0].tolist() == [row["auc"].split()[0] for row in rows]
+
+
+def test_thresholds_of_each_cohort_itself_are_called_optimistic():
+    assert OPTIMISTIC not in performance_table(make_metrics()).notes
+    metrics = make_metrics() | {"threshold_rule": "youden-per-cohort"}
+    assert OPTIMISTIC in performance_table(metrics).notes
 
 
 def test_more_classes_have_their_own_table():

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from axilla.analysis.tables.printed import DASH, format_p
+from axilla.analysis.group_tests import chi_square_p, group_names, rank_p
+from axilla.analysis.tables.printed import DASH, format_number, format_p
 from axilla.core.errors import StatisticsError
 
 _EMPTY: Mapping[str, Any] = {}
@@ -59,7 +58,7 @@ def cohort_table(
     """
     levels = categorical if isinstance(categorical, Mapping) else dict.fromkeys(categorical)
     _check(frame, groups, columns=[*numeric, *levels])
-    names = _group_names(groups)
+    names = group_names(groups)
     members = {name: (groups == name).to_numpy() for name in names}
     everyone = {"All patients": np.ones(len(frame), dtype=bool), **members}
     rows = [
@@ -92,73 +91,6 @@ def cohort_table(
     return table
 
 
-def rank_p(values: pd.Series[Any], groups: pd.Series[Any]) -> tuple[float, str | None]:
-    """Two-sided p of Mann-Whitney U; of Kruskal-Wallis with three groups or more.
-
-    The normal approximation with ties and without continuity correction, as SPSS and the paper
-    have it. Missing values are left out. NaN with the reason where there is no test.
-    """
-    known = values.notna()
-    parts = [
-        values[known & (groups == name)].to_numpy(dtype=np.float64) for name in _group_names(groups)
-    ]
-    if len(parts) < 2:
-        return math.nan, "there is only one group"
-    if min(map(len, parts)) == 0:
-        return math.nan, "a group has no known value"
-    if np.ptp(np.concatenate(parts)) == 0:
-        return math.nan, "all values are equal"
-    if len(parts) == 2:
-        test = stats.mannwhitneyu(*parts, use_continuity=False, method="asymptotic")
-    else:
-        test = stats.kruskal(*parts)
-    return float(test.pvalue), None
-
-
-def chi_square_p(values: pd.Series[Any], groups: pd.Series[Any]) -> tuple[float, str | None]:
-    """P-value of Pearson's chi-square without continuity correction, as the paper's are.
-
-    Missing values are left out. NaN with the reason where there is no test.
-    """
-    known = values.notna()
-    counts = pd.crosstab(values[known].astype(str), groups[known].astype(str))
-    if counts.shape[1] < len(_group_names(groups)):
-        return math.nan, "a group has no known value"
-    if min(counts.shape) < 2:
-        return math.nan, "there is only one group" if counts.shape[1] < 2 else "all are alike"
-    return float(stats.chi2_contingency(counts.to_numpy(), correction=False).pvalue), None
-
-
-def t_stage(size_cm: pd.Series[Any]) -> pd.Series[Any]:
-    """T stage by the tumour's size alone (AJCC Cancer Staging Manual, 8th edition, breast).
-
-    Parameters
-    ----------
-    size_cm
-        Greatest dimension in cm; NaN where unknown.
-
-    Returns
-    -------
-    Series
-        T1 (up to 2 cm), T2 (more than 2, up to 5) or T3 (more than 5); None where unknown. T4
-        depends on chest wall and skin, not on size.
-
-    Raises
-    ------
-    StatisticsError
-        A size is not positive.
-    """
-    if (size_cm <= 0).any():
-        row = size_cm.index[size_cm <= 0][0]
-        raise StatisticsError(
-            f"a tumour size of {size_cm[row]} cm has no T stage.",
-            "Sizes are in cm and above 0; leave an unknown one empty.",
-            patient=str(row),
-        )
-    stages = np.select([size_cm <= 2, size_cm <= 5, size_cm > 5], ["T1", "T2", "T3"], default="")
-    return pd.Series(stages, index=size_cm.index, name="t_stage", dtype=object).replace("", None)
-
-
 def _check(frame: pd.DataFrame, groups: pd.Series[Any], *, columns: Sequence[str]) -> None:
     absent = [name for name in columns if name not in frame.columns]
     if absent:
@@ -178,21 +110,14 @@ def _check(frame: pd.DataFrame, groups: pd.Series[Any], *, columns: Sequence[str
         )
 
 
-def _group_names(groups: pd.Series[Any]) -> list[str]:
-    if isinstance(groups.dtype, pd.CategoricalDtype):
-        present = set(groups)
-        return [name for name in groups.cat.categories if name in present]
-    return list(groups.unique())
-
-
 def _mean_row(
     values: pd.Series[Any], members: Mapping[str, Any], *, digits: tuple[int, int]
 ) -> dict[str, str]:
     row = {"Level": "mean ± SD"}
     for name, own in members.items():
         known = values[own].dropna().to_numpy(dtype=np.float64)
-        mean = f"{known.mean():.{digits[0]}f}" if len(known) else DASH
-        sd = f"{known.std(ddof=1):.{digits[1]}f}" if len(known) > 1 else DASH
+        mean = format_number(float(known.mean()), digits[0]) if len(known) else DASH
+        sd = format_number(float(known.std(ddof=1)), digits[1]) if len(known) > 1 else DASH
         row[name] = f"{mean} ± {sd}" if len(known) else DASH
     return row
 

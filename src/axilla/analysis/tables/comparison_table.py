@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import PrintedTable, format_auc, format_p
+from axilla.analysis.tables.printed import DASH, PrintedTable, format_auc, format_number, format_p
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-_NONE = "–"
 
 
 def comparison_table(
@@ -86,12 +84,14 @@ def _test(
 
 def _cells(test: Mapping[str, Any] | None) -> dict[str, str]:
     if test is None or test["p"] is None:
-        return dict.fromkeys(("Difference", "z", "p", "p (Holm)"), _NONE)
+        return dict.fromkeys(("Difference", "z", "p", "p (Holm)"), DASH)
     # metrics.json holds the first area less the second, as the pair is named.
-    value, low, high = -test["difference"] + 0.0, -test["high"] + 0.0, -test["low"] + 0.0
+    value, low, high = (
+        format_number(-test[name], 3, signed=True) for name in ("difference", "high", "low")
+    )
     return {
-        "Difference": f"{value:+.3f} [{low:+.3f}, {high:+.3f}]",
-        "z": f"{-test['z'] + 0.0:.2f}",
+        "Difference": f"{value} [{low}, {high}]",
+        "z": format_number(-test["z"], 2),
         "p": format_p(test["p"]),
         "p (Holm)": format_p(test["p_holm"]),
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import PrintedTable
+from axilla.analysis.tables.printed import DASH, PrintedTable, format_number
 from axilla.core.methods import method_title
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _mix(entry: Mapping[str, Any], positive: str) -> dict[str, str]:
 
 
 def _figure(value: float | None, scale: int, decimals: int) -> str:
-    return "–" if value is None else f"{scale * value:.{decimals}f}"
+    return DASH if value is None else format_number(scale * value, decimals)
 
 
 def _spread(figure: Mapping[str, Any], scale: int, decimals: int) -> str:
