@@ -1,0 +1,53 @@
+"""Verbs about how many patients are needed: to validate a model, to train one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from axilla.console import say, say_table
+
+
+def add_planning_commands(app: typer.Typer) -> None:
+    """Give the program these verbs."""
+    app.command("sample-size")(sample_size)
+
+
+def sample_size(
+    *,
+    auc: Annotated[float, typer.Option(help="AUC that the model is expected to have.")],
+    prevalence: Annotated[float, typer.Option(help="Share of positive patients, such as 0.38.")],
+    width: Annotated[
+        float, typer.Option(help="Wanted width of the 95% intervals of AUC and shares.")
+    ] = 0.1,
+    patients: Annotated[
+        int | None, typer.Option(help="Print the widths with so many patients instead.")
+    ] = None,
+    sensitivity: Annotated[
+        float | None, typer.Option(help="Expected at the model's locked threshold.")
+    ] = None,
+    specificity: Annotated[
+        float | None, typer.Option(help="Expected at the model's locked threshold.")
+    ] = None,
+    oe_width: Annotated[
+        float, typer.Option(help="Wanted width of the interval of observed / expected.")
+    ] = 0.2,
+    slope_width: Annotated[
+        float, typer.Option(help="Wanted width of the interval of the calibration slope.")
+    ] = 0.2,
+) -> None:
+    """Print how many patients an external validation of a two-class model needs."""
+    from axilla.analysis.sample_size import Assumed, plan_validation
+    from axilla.analysis.tables.planning_table import planning_table
+
+    assumed = Assumed(
+        auc=auc, prevalence=prevalence, sensitivity=sensitivity, specificity=specificity
+    )
+    planned = plan_validation(
+        assumed, n=patients, width=width, oe_width=oe_width, slope_width=slope_width
+    )
+    say_table(planning_table(planned))
+    if patients is None:
+        most = max(planned, key=lambda one: one.n)
+        say(f"For all of them: {most.n:,} patients, {most.positives:,} of them positive.")
