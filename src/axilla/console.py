@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from axilla.analysis.tables.printed import PrintedTable
     from axilla.core.errors import Problem
 
 T = TypeVar("T")
@@ -19,6 +20,18 @@ def say(text: str) -> None:
     """One line to standard output."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def say_table(table: PrintedTable) -> None:
+    """A table in columns, its first to the left and its figures to the right; then its notes."""
+    rows = [[str(name) for name in table.frame.columns], *table.frame.values.tolist()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        say("  ".join(cells))
+    for note in table.notes:
+        say(note)
 
 
 def print_problems(problems: Sequence[Problem], *, title: str | None = None) -> None:

@@ -129,6 +129,23 @@ def run(
         leave_together()
 
 
+def prepare(
+    config: StudyConfig, *, exclude_failed: bool, reporter: Reporter
+) -> tuple[Fitting, ...]:
+    """Check, cut, split and embed: what each endpoint trains on.
+
+    Raises
+    ------
+    InputProblems
+        Inputs are wrong; all problems are in it.
+    AxillaError
+        Another mistake of the user's.
+    """
+    return _fittings(
+        _prepare(config, until="train", exclude_failed=exclude_failed, reporter=reporter)
+    )
+
+
 def _run(
     config: StudyConfig, *, until: Step, exclude_failed: bool, reporter: Reporter
 ) -> StudyResult:
@@ -315,4 +332,4 @@ def _evaluate(
     return metrics
 
 
-__all__ = ["STEPS", "AxillaError", "Step", "StudyResult", "check", "run"]
+__all__ = ["STEPS", "AxillaError", "Step", "StudyResult", "check", "prepare", "run"]

@@ -91,17 +91,32 @@ def _bring_up_to_date(fitting: Fitting, method: str, partition: Partition, *, ke
 def _train_one(
     fitting: Fitting, method: str, partition: Partition, *, key: str, reporter: Reporter
 ) -> None:
-    members = (
-        _train_members(fitting, method, partition, reporter=reporter)
-        if method_spec(method).images
-        else [_fit_clinical(fitting, method, partition)]
-    )
+    members = _members(fitting, method, partition, reporter=reporter)
     bundle = _bundle(fitting, method, partition, members)
     chosen = _threshold(fitting, bundle, partition)
     bundle = replace(bundle, record={**bundle.record, **chosen})
     folder = Layout(fitting.config.out).model(method, partition.name)
     write_bundle(folder, bundle, history=join_histories(members), key=key)
     (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def fit_bundle(
+    fitting: Fitting, method: str, partition: Partition, *, reporter: Reporter
+) -> Bundle:
+    """Train a method, without a threshold and without writing a model.
+
+    An interrupted training goes on from the state that it keeps in the model's folder.
+    """
+    members = _members(fitting, method, partition, reporter=reporter)
+    return _bundle(fitting, method, partition, members)
+
+
+def _members(
+    fitting: Fitting, method: str, partition: Partition, *, reporter: Reporter
+) -> list[Trained]:
+    if method_spec(method).images:
+        return _train_members(fitting, method, partition, reporter=reporter)
+    return [_fit_clinical(fitting, method, partition)]
 
 
 def _bundle(fitting: Fitting, method: str, partition: Partition, members: list[Trained]) -> Bundle:

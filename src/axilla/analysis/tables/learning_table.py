@@ -1,0 +1,52 @@
+"""Learning curves as a table."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from axilla.analysis.tables.printed import PrintedTable
+from axilla.core.methods import method_title
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from axilla.analysis.learning_curve import LearningCurve
+
+
+def learning_table(curves: Mapping[str, LearningCurve]) -> PrintedTable:
+    """Format a row a method and size; the notes say what more patients would bring, if known.
+
+    Parameters
+    ----------
+    curves
+        By method.
+    """
+    rows, notes = [], []
+    for method, curve in curves.items():
+        title = method_title(method)
+        for point in curve.points:
+            spread = "" if math.isnan(point.sd) else f" ± {point.sd:.3f}"
+            rows.append(
+                {
+                    "Method": title,
+                    "Training patients": f"{point.n:,}",
+                    "Trainings": str(len(point.values)),
+                    "Validation AUC": f"{point.mean:.3f}{spread}",
+                }
+            )
+        notes.append(f"{title}: {_outlook(curve)}.")
+    return PrintedTable(pd.DataFrame(rows), tuple(notes))
+
+
+def _outlook(curve: LearningCurve) -> str:
+    if curve.law is None:
+        return f"nothing is said of more patients: {curve.reason}"
+    told = curve.law.extrapolated
+    return (
+        f"an AUC of {told.value:.3f} [{told.low:.3f}, {told.high:.3f}] is expected with "
+        f"{curve.law.n:,} training patients, an extrapolation; its interval holds the chance of "
+        "which patients train, not of who validates"
+    )

@@ -1,0 +1,217 @@
+"""Learning curves: each method trained on growing parts of the training patients.
+
+Scored on the validation cohort only: a curve that is looked at before a decision would otherwise
+spend the test cohort. Validation also chooses the best epoch, so its areas are optimistic, alike
+at each size.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from axilla.analysis.learning_curve import (
+    LearningCurve,
+    LearningRun,
+    learning_curve,
+    nested_subsets,
+)
+from axilla.analysis.plots.learning import draw_learning_curves
+from axilla.analysis.roc import auc, macro_interval
+from axilla.analysis.tables.learning_table import learning_table
+from axilla.core import store
+from axilla.core.config import StudyConfig
+from axilla.core.errors import ConfigError, StoreError
+from axilla.core.methods import method_spec, method_title
+from axilla.core.progress import Reporter
+from axilla.core.types import CohortName, Partition
+from axilla.mil.devices import denormals_flushed
+from axilla.study.chain import prepare
+from axilla.study.evaluating import write_figure, write_table
+from axilla.study.fitting import Fitting
+from axilla.study.layout import Layout
+from axilla.study.scoring import scores_of
+from axilla.study.training import fit_bundle
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+REPEATS = 5
+
+
+def learn_curves(
+    config: StudyConfig,
+    *,
+    shares: Sequence[float] = SHARES,
+    repeats: int = REPEATS,
+    exclude_failed: bool = False,
+    reporter: Reporter,
+) -> dict[str, dict[str, LearningCurve]]:
+    """Train every method of a study on parts of its training patients, and write the curves.
+
+    Parameters
+    ----------
+    config
+        The study; features that are there are used, others are computed first.
+    shares
+        Of the training patients of each class, fractions at most 1.
+    repeats
+        Other patients each time; the smaller shares of one repeat lie within its larger ones.
+    exclude_failed
+        Go on without the patients whose inputs are wrong.
+    reporter
+        Is told of the progress.
+
+    Returns
+    -------
+    dict
+        Curves by endpoint and method. `learning_curve.json`, `tables/learning_curve.*` and
+        `figures/learning_curve.*` are written under each endpoint's `out`. Killed and started
+        again, it goes on with the training at which it was.
+
+    Raises
+    ------
+    ConfigError
+        The study is cross-validated, or nobody validates.
+    StatisticsError
+        A share is not a fraction.
+    InputProblems, BusyError
+        As from `run`.
+    """
+    if config.crossed:
+        raise ConfigError(
+            "a learning curve needs one split, and this study is cross-validated.",
+            "Set `split:` with a share for test and validation.",
+        )
+    one = config.training.model_copy(update={"devices": "auto"})
+    alone = config.model_copy(update={"training": one})
+    with denormals_flushed(), store.locked(config.out):
+        store.sweep(config.out)
+        fittings = prepare(alone, exclude_failed=exclude_failed, reporter=reporter)
+        return {
+            str(fitting.config.endpoint)
+            if isinstance(fitting.config.endpoint, str)
+            else fitting.config.endpoint.column: _learn(
+                fitting, shares=sorted(set(shares)), repeats=repeats, reporter=reporter
+            )
+            for fitting in fittings
+        }
+
+
+def _learn(
+    fitting: Fitting, *, shares: Sequence[float], repeats: int, reporter: Reporter
+) -> dict[str, LearningCurve]:
+    (whole,) = fitting.partitions
+    if not whole.members("val"):
+        raise ConfigError(
+            "a learning curve is scored on the validation cohort, and nobody is in it.",
+            "Set a share in split.validation, or name patients `val` in the split's column.",
+        )
+    layout = Layout(fitting.config.out)
+    wanted = [
+        (method, part, repeat)
+        for method in fitting.config.methods
+        for part, repeat in _parts(fitting, whole, shares=shares, repeats=repeats)
+        if method_spec(method).images or repeat == 0 or not _is_whole(part, whole)
+    ]
+    runs: dict[str, list[LearningRun]] = {method: [] for method in fitting.config.methods}
+    for method, part, repeat in reporter.track(wanted, "Learning curve"):
+        area = _area(fitting, method, part, reporter=reporter)
+        runs[method].append(LearningRun(len(part.members("train")), repeat, area))
+    most = 2 * len(whole.members("train"))
+    seed = fitting.config.training.seed
+    curves = {
+        method: learning_curve(own, extrapolate_to=most, seed=seed) for method, own in runs.items()
+    }
+    _write(curves, layout)
+    reporter.done("learning", f"{len(wanted)} trainings, {layout.figures / 'learning_curve.png'}")
+    return curves
+
+
+def _parts(
+    fitting: Fitting, whole: Partition, *, shares: Sequence[float], repeats: int
+) -> list[tuple[Partition, int]]:
+    """Partitions with part of the training patients, with all of validation, and without test."""
+    labels = fitting.cohort.labels()
+    people = sorted(whole.members("train"))
+    truth = [labels[patient] for patient in people]
+    found = []
+    for repeat in range(repeats):
+        seed = whole.seed + repeat
+        for share, places in zip(
+            shares, nested_subsets(truth, shares=shares, seed=seed), strict=True
+        ):
+            trains = {people[place] for place in places}
+            where: dict[str, CohortName] = {
+                patient: cohort
+                for patient, cohort in whole.cohort_of.items()
+                if cohort == "val" or patient in trains
+            }
+            name = f"{round(1000 * share)}-{repeat}"
+            found.append((Partition(name=name, cohort_of=where, repeat=repeat, seed=seed), repeat))
+    return found
+
+
+def _is_whole(part: Partition, whole: Partition) -> bool:
+    return len(part.members("train")) == len(whole.members("train"))
+
+
+def _area(fitting: Fitting, method: str, part: Partition, *, reporter: Reporter) -> float:
+    """Area over the validation patients; trained unless a record of this training is there."""
+    folder = fitting.config.out / "learning"
+    own = replace(
+        fitting, config=fitting.config.model_copy(update={"out": folder}), partitions=(part,)
+    )
+    key = store.digest("learning", own.key(method, part))
+    record = folder / method / f"{part.name}.json"
+    known = _read(record)
+    if known is not None and known["key"] == key:
+        return float(known["auc"])
+    bundle = fit_bundle(own, method, part, reporter=reporter)
+    patients = own.patients(part, "val")
+    scored = scores_of(own, bundle, patients)
+    labels = np.array([patient.label for patient in patients])
+    scores = np.array([scored[patient.patient_id] for patient in patients])
+    area = (
+        auc(labels, scores[:, 1]) if scores.shape[1] == 2 else macro_interval(labels, scores).value
+    )
+    store.write_json(record, {"key": key, "n": len(part.members("train")), "auc": area})
+    # The figure is kept, the model is not: it is one of many, and none of them is to be used.
+    model = Layout(folder).model(method, part.name)
+    if model.is_dir():
+        shutil.rmtree(model)
+    return area
+
+
+def _read(record: Path) -> dict[str, Any] | None:
+    if not record.is_file():
+        return None
+    try:
+        value: dict[str, Any] = store.read_json(record)
+    except StoreError:
+        return None
+    return value
+
+
+def _write(curves: dict[str, LearningCurve], layout: Layout) -> None:
+    store.write_json(
+        layout.out / "learning_curve.json",
+        {
+            "schema": store.SCHEMA_VERSION,
+            "cohort": "val",
+            "methods": {method: curve.as_json() for method, curve in curves.items()},
+        },
+    )
+    printed = learning_table(curves)
+    write_table(
+        layout.tables / "learning_curve", printed.frame, notes=printed.notes,
+        caption="AUC in the validation cohort by the number of training patients",
+    )  # fmt: skip
+    figure = Figure(figsize=(5.2, 4.0), layout="constrained")
+    shown = {method_title(method): curve for method, curve in curves.items()}
+    draw_learning_curves(figure.subplots(), shown)
+    write_figure(layout.figures / "learning_curve", figure)
