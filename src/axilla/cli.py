@@ -106,6 +106,7 @@ def evaluate(
     study: Annotated[
         Path | None, typer.Argument(metavar="[study.yaml]", help="The study file.")
     ] = None,
+    *,
     predictions: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,6 +123,15 @@ def evaluate(
             help="With --predictions: as `threshold:` in study.yaml, such as 0.5 or {npv: 0.9}."
         ),
     ] = "youden-validation",
+    prevalence: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --predictions: PPV and NPV where this share of patients is "
+            "positive, such as 0.2; may be given again.",
+        ),
+    ] = None,
     exclude_failed: Exclude = False,
 ) -> None:
     """Measure: metrics.json, tables and figures (and the steps before)."""
@@ -147,6 +157,7 @@ def evaluate(
             rule=parse_threshold(threshold),
             thresholds={},
             out=out,
+            prevalences=prevalence or (),
         )
     say(f"{len(files)} files written to {out}")
 

@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 
 from axilla.core.config import StudyConfig
+from axilla.core.methods import method_title
 from axilla.study.chain import run
 from axilla.study.figure_numbers import confusion_and_boxes, confusion_numbers
 from axilla.study.layout import Layout
-from axilla.study.report_parts import FigureFile, PartFiles, TableFile, further_parts
+from axilla.study.report_parts import further_parts
 from axilla.study.tripod_answers import COMPLETE, TO_WRITE
 from axilla.study.tripod_items import TRIPOD_ITEMS
 
@@ -128,20 +129,27 @@ def test_digests_of_many_models_are_one(
     assert "the ensemble of all folds&#39; models was itself not tested" in page
 
 
-def test_a_further_table_is_a_line(settings: dict[str, Any], coarse_pictures: None) -> None:
-    config = StudyConfig.model_validate(settings)
-    run(config, until="evaluate", exclude_failed=True)
+def test_what_a_clinic_asks_has_sections(settings: dict[str, Any], coarse_pictures: None) -> None:
+    config = StudyConfig.model_validate(settings | {"prevalence": [0.2]})
+    result = run(config, until="evaluate", exclude_failed=True)
     layout = Layout(config.out)
-    (layout.tables / "left_behind.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    parts = (
-        PartFiles("again", "Again", "tables", ("Said.",), (TableFile("table2", "Once more"),)),
-        PartFiles("old", "Old", "tables", tables=(TableFile("left_behind", "Of an earlier run"),)),
-        PartFiles("roc", "Curves", "figures", figures=(FigureFile("roc_test", "ROC", "Drawn."),)),
-    )
-    tables, figures = further_parts(layout, parts)
-    assert tables.tables[0].columns[:3] == ("Method", "Cohort", "n")
-    assert (figures.figures[0].csv_name, figures.after) == ("roc_test.csv", "figures")
-    assert further_parts(layout) == (), "nobody has written a cross table"
+    (layout.figures / "calibration_left-behind.svg").write_text("<svg/>", encoding="utf-8")
+    assert result.metrics is not None
+    parts = {
+        part.anchor: part
+        for part in further_parts(layout, result.metrics, classes=result.cohort.classes)
+    }
+    assert list(parts) == ["cross-table", "calibration", "decision", "subgroups"]
+    names = [table.csv_name for table in parts["decision"].tables]
+    assert names == ["operating_points.csv", "decision.csv", "predictive_values.csv"]
+    assert {row[2] for row in parts["decision"].tables[2].rows} == {"20"}
+    methods = result.metrics["methods"]
+    titles = [figure.title for figure in parts["calibration"].figures]
+    assert titles == sorted(f"Calibration, {method_title(method)}" for method in methods)
+    assert [figure.csv_name for figure in parts["decision"].figures] == [
+        "decision.csv", "precision_recall.csv",
+    ]  # fmt: skip
+    assert {entry["method"] for entry in result.metrics["subgroups"]} == set(methods)
 
 
 def test_the_numbers_of_a_confusion_matrix() -> None:

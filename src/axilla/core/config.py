@@ -127,6 +127,8 @@ class StudyConfig(Strict):
     clinical: Clinical = Clinical()
     training: Training = Training()
     threshold: Threshold = "youden-validation"
+    prevalence: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """Shares of positive patients elsewhere, such as [0.2, 0.3], at which PPV and NPV are told."""
     published: tuple[Published, ...] = ()
     out: Path = Path("out")
 

@@ -17,7 +17,7 @@ from axilla.core.progress import Reporter, Silent
 from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition
 from axilla.mil.devices import denormals_flushed, leave_together
-from axilla.study.describing import describe_cohort
+from axilla.study.describing import describe_cohort, subgroups_of
 from axilla.study.embedding import embed_slides
 from axilla.study.evaluating import evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
@@ -303,8 +303,10 @@ def _evaluate(
     thresholds = locked_thresholds(fitting)
     fold_names = {p.fold: p.held_out for p in fitting.partitions if p.held_out is not None}
     key = store.digest(
-        "evaluate", "both ways", store.file_identity(layout.predictions, content=True), thresholds,
-        config.model_dump(mode="json", include={"endpoint", "threshold", "clinical"}),
+        "evaluate", "use", store.file_identity(layout.predictions, content=True), thresholds,
+        config.model_dump(
+            mode="json", include={"endpoint", "threshold", "clinical", "prevalence"}
+        ),
         store.file_identity(config.cohort, content=True), [dict(p.cohort_of) for p in
         fitting.partitions], *([sorted(fold_names.items())] if fold_names else []),
     )  # fmt: skip
@@ -321,6 +323,8 @@ def _evaluate(
         out=config.out,
         fold_names=fold_names,
         held_out=str(config.group_column) if fold_names else "Fold",
+        prevalences=config.prevalence,
+        groups=subgroups_of(fitting.cohort, config=config),
     )
     for name, table in describe_cohort(fitting.cohort, fitting.partitions, config=config).items():
         files += write_table(

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from axilla.analysis.staging import t_groups
+from axilla.analysis.subgroup_columns import paper_groups
 from axilla.analysis.tables.cohort_table import cohort_table
 from axilla.core.config import Clinical, StudyConfig
 from axilla.core.table import parse_number
@@ -55,6 +56,13 @@ def describe_cohort(
     groups = pd.Series(pd.Categorical(sides, categories=["Training", "Test"]), index=frame.index)
     by_cohort = _described(frame, groups, config=config, outcome=classes)
     return {"table1": by_cohort, "table1_by_class": by_class}
+
+
+def subgroups_of(cohort: Cohort, *, config: StudyConfig) -> dict[str, pd.Series[Any]]:
+    """The paper's subgroups of everybody in the cohort, as `paper_groups` divides them."""
+    frame = _cells(cohort.frame.loc[list(cohort.labels())], config.clinical)
+    columns = [n for n in config.clinical.categorical_names if n in frame.columns]
+    return paper_groups(frame, categorical=columns, titles=TITLES)
 
 
 def _described(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from axilla.analysis.tables.performance_table import multiclass_table, performan
 from axilla.core import store
 from axilla.core.config import Threshold
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES
+from axilla.study.clinical_use import draw_use, use_tables
 from axilla.study.evaluation_figures import draw_evaluation
 from axilla.study.layout import Layout
 
@@ -35,10 +37,13 @@ def evaluate_predictions(
     out: Path,
     fold_names: Mapping[int, str] | None = None,
     held_out: str = "Fold",
+    prevalences: Sequence[float] = (),
+    groups: Mapping[str, pd.Series[Any]] | None = None,
 ) -> tuple[dict[str, Any], list[Path]]:
     """Write metrics.json, Table 2, the folds' table and the figures of anybody's predictions.
 
-    `fold_names` are the groups that the folds leave out, `held_out` the column of the groups.
+    `fold_names` are the groups that the folds leave out, `held_out` the column of the groups;
+    `prevalences` and `groups` are as `evaluate` takes them.
 
     Returns
     -------
@@ -52,7 +57,7 @@ def evaluate_predictions(
     """
     metrics = evaluate(
         predictions, endpoint=endpoint, threshold_rule=rule, thresholds=thresholds,
-        fold_names=fold_names,
+        fold_names=fold_names, prevalences=prevalences, groups=groups,
     )  # fmt: skip
     layout = Layout(out)
     store.write_json(layout.metrics, metrics)
@@ -79,8 +84,16 @@ def evaluate_predictions(
         layout.tables / "confusion", counted.frame, notes=counted.notes,
         caption=f"Confusion matrices ({endpoint})",
     )  # fmt: skip
+    for named in use_tables(metrics, classes=classes, cohort_titles=titles):
+        files += write_table(
+            layout.tables / named.stem, named.table.frame, notes=named.table.notes,
+            caption=f"{named.caption} ({endpoint})",
+        )  # fmt: skip
     with in_print():
-        for drawn in draw_evaluation(predictions, metrics, classes=classes, cohort_titles=titles):
+        for drawn in chain(
+            draw_evaluation(predictions, metrics, classes=classes, cohort_titles=titles),
+            draw_use(predictions, metrics, classes=classes, cohort_titles=titles),
+        ):
             files += write_figure(layout.figures / drawn.name, drawn.figure)
             if drawn.numbers is not None:
                 path = layout.figures / f"{drawn.name}.csv"

@@ -84,7 +84,7 @@ def draw_evaluation(
     if "score" not in predictions.columns:
         yield from _of_more_classes(predictions, metrics, titles)
         return
-    scores = _pooled(predictions)
+    scores = pooled_scores(predictions)
     found = {cohort: _method_curves(scores, metrics, cohort) for cohort in titles}
     drawable = {cohort: one for cohort, one in found.items() if one.curves}
     for cohort, one in drawable.items():
@@ -103,7 +103,7 @@ def draw_evaluation(
         yield _boxes(f"scores_{method}_{cohort}", shown, rows, entry, names)
 
 
-def _pooled(predictions: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+def pooled_scores(predictions: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
     """Label and score of each patient by cohort and method; of several folds the mean score."""
     return {
         (str(cohort), str(method)): rows.groupby("patient_id", sort=False)[

@@ -1,119 +1,174 @@
-"""Further sections of the report, from the files that `evaluate` wrote: a line here is a section.
-
-A table lies as `tables/<stem>.csv`, a figure as `figures/<stem>.svg` with its numbers beside it as
-`figures/<stem>.csv`. What was not written is not shown, nor is what an earlier run left behind.
-"""
+"""Further sections of the report: what a clinic asks beyond the paper's tables and figures."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import Any
 
 from axilla.core import store
+from axilla.core.methods import method_title
+from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.report.contents import Anchor, Figure, Part, Table
+from axilla.study.clinical_use import Named, use_tables
 from axilla.study.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
-class TableFile:
-    """A table that `evaluate` writes."""
-
-    stem: str
-    title: str
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FigureFile:
-    """A figure that `evaluate` writes."""
-
-    stem: str
-    title: str
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
-class PartFiles:
-    """A section and the files that it is made of."""
+class Section:
+    """A section, and the files of tables and figures that it shows where they were written."""
 
     anchor: str
     title: str
     after: Anchor
-    paragraphs: tuple[str, ...] = ()
+    paragraphs: tuple[str, ...]
     """Said only where there is a table or a figure."""
-    tables: tuple[TableFile, ...] = ()
-    figures: tuple[FigureFile, ...] = ()
+    tables: tuple[str, ...] = ()
+    """Names of files begin so."""
+    figures: tuple[tuple[str, str], ...] = ()
+    """Names of files begin so; and the caption."""
 
 
-FURTHER: tuple[PartFiles, ...] = (
-    PartFiles(
+SECTIONS = (
+    Section(
         anchor="cross-table",
         title="Model against truth",
         after="tables",
         paragraphs=(
             (
-                "The cross table of the model's call against the nodes' true state, as STARD 2015 "
+                "The model's call against the nodes' true state in the test cohort, as STARD 2015 "
                 "asks for it (doi:10.1136/bmj.h5527, item 23)."
             ),
         ),
-        tables=(TableFile("cross_table", "Call by truth in the test cohort"),),
+        tables=("cross_",),
+    ),
+    Section(
+        anchor="calibration",
+        title="Calibration",
+        after="figures",
+        paragraphs=(
+            (
+                "Whether of the patients with a predicted risk of 30% about 30% have metastasis. "
+                "A slope under 1 says that predictions are too extreme, an intercept above 0 that "
+                "risks are told too low. A model that is not calibrated may rank patients well, "
+                "and its probabilities must still not be read as risks."
+            ),
+        ),
+        tables=("calibration",),
+        figures=(
+            (
+                "calibration_",
+                (
+                    "Observed against predicted shares in the test cohort; points are groups of "
+                    "patients with exact 95% intervals, the strip shows where the patients are."
+                ),
+            ),
+        ),
+    ),
+    Section(
+        anchor="decision",
+        title="What a decision by the model would mean",
+        after="figures",
+        paragraphs=(
+            (
+                "A patient under the threshold would be spared the sentinel node biopsy; "
+                "metastases among those spared are missed. These are counts on this cohort, at "
+                "thresholds that nobody has tried on patients: no advice to operate or not."
+            ),
+            (
+                "The operating points were chosen on the validation cohort and are applied "
+                "unchanged. In the cohort that chose them they look better than they are."
+            ),
+        ),
+        tables=("operating_points", "decision", "predictive_values"),
+        figures=(
+            (
+                "decision",
+                (
+                    "Left: net benefit against biopsy for all and for none. Right: biopsies "
+                    "avoided against positives missed, of 100 patients."
+                ),
+            ),
+            (
+                "precision_recall",
+                "Precision (PPV) against recall (sensitivity), with the average precision.",
+            ),
+        ),
+    ),
+    Section(
+        anchor="subgroups",
+        title="Subgroups",
+        after="figures",
+        paragraphs=(
+            (
+                "A difference between subgroups that is not significant is no proof of being "
+                "alike: the groups are small. Groups under 10 patients are not told."
+            ),
+        ),
+        tables=("subgroups_",),
+        figures=(
+            ("subgroups_", "AUC by subgroup with 95% intervals; the line is that of everybody."),
+        ),
     ),
 )
-"""The sections there are, in the order of the report."""
+"""In the order of the report."""
 
 
-def further_parts(layout: Layout, parts: tuple[PartFiles, ...] = FURTHER) -> tuple[Part, ...]:
-    """The sections whose files the last `evaluate` wrote."""
-    written = frozenset(store.step_files(layout.out, "evaluate"))
-    made = (_part(part, layout, written) for part in parts)
+def further_parts(
+    layout: Layout, metrics: Mapping[str, Any], *, classes: Sequence[str]
+) -> tuple[Part, ...]:
+    """Sections of what the last `evaluate` measured, with the figures that it wrote."""
+    titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
+    tables = list(use_tables(metrics, classes=classes, cohort_titles=titles))
+    written = sorted(store.step_files(layout.out, "evaluate"))
+    made = (_part(section, tables, layout, written) for section in SECTIONS)
     return tuple(part for part in made if part is not None)
 
 
-def _part(files: PartFiles, layout: Layout, written: frozenset[str]) -> Part | None:
-    tables = tuple(
-        _table(table, layout)
-        for table in files.tables
-        if f"{layout.tables.name}/{table.stem}.csv" in written
-    )
+def _part(
+    section: Section, tables: Sequence[Named], layout: Layout, written: Sequence[str]
+) -> Part | None:
+    own = tuple(_table(named) for named in tables if named.stem.startswith(section.tables))
     figures = tuple(
-        _figure(figure, layout, written)
-        for figure in files.figures
-        if f"{layout.figures.name}/{figure.stem}.svg" in written
+        _figure(name, caption, layout, written)
+        for start, caption in section.figures
+        for name in written
+        if name.startswith(f"{layout.figures.name}/{start}") and name.endswith(".svg")
     )
-    if not tables and not figures:
+    if not own and not figures:
         return None
     return Part(
-        anchor=files.anchor,
-        title=files.title,
-        after=files.after,
-        paragraphs=files.paragraphs,
-        tables=tables,
+        anchor=section.anchor,
+        title=section.title,
+        after=section.after,
+        paragraphs=section.paragraphs,
+        tables=own,
         figures=figures,
     )
 
 
-def _table(file: TableFile, layout: Layout) -> Table:
-    path = layout.tables / f"{file.stem}.csv"
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+def _table(named: Named) -> Table:
+    frame = named.table.frame
     return Table(
-        title=file.title,
+        title=named.caption,
         columns=tuple(map(str, frame.columns)),
         rows=tuple(tuple(map(str, row)) for row in frame.itertuples(index=False)),
-        notes=file.notes,
-        csv_name=path.name,
+        notes=named.table.notes,
+        csv_name=f"{named.stem}.csv",
     )
 
 
-def _figure(file: FigureFile, layout: Layout, written: frozenset[str]) -> Figure:
-    numbers = layout.figures / f"{file.stem}.csv"
-    told = f"{layout.figures.name}/{numbers.name}" in written
+def _figure(name: str, caption: str, layout: Layout, written: Sequence[str]) -> Figure:
+    numbers = name.removesuffix(".svg") + ".csv"
+    stem = name.rpartition("/")[2].removesuffix(".svg")
+    kind, _, method = stem.partition("_")
+    title = {"calibration": "Calibration", "subgroups": "Subgroups"}.get(kind)
     return Figure(
-        title=file.title,
-        caption=file.caption,
-        image=(layout.figures / f"{file.stem}.svg").read_bytes(),
+        title=f"{title}, {method_title(method)}" if title else stem.replace("_", " ").capitalize(),
+        caption=caption,
+        image=(layout.out / name).read_bytes(),
         media_type="image/svg+xml",
-        alt=file.title,
-        csv_name=numbers.name if told else "",
-        csv=numbers.read_text(encoding="utf-8") if told else "",
+        alt=caption,
+        csv_name=numbers.rpartition("/")[2] if numbers in written else "",
+        csv=(layout.out / numbers).read_text(encoding="utf-8") if numbers in written else "",
     )

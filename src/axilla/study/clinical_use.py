@@ -1,0 +1,198 @@
+"""Tables and figures beyond the paper's: calibration, decisions, predictive values, subgroups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from axilla.analysis.decision import decision_curve
+from axilla.analysis.plots.calibration import draw_calibration
+from axilla.analysis.plots.decision import draw_avoided_against_missed, draw_net_benefit
+from axilla.analysis.plots.forest import draw_forest, forest_size
+from axilla.analysis.plots.look import PAGE_IN
+from axilla.analysis.plots.precision_recall import draw_precision_recall
+from axilla.analysis.precision_recall import precision_recall
+from axilla.analysis.reliability import reliability_curve
+from axilla.analysis.tables.calibration_table import calibration_table
+from axilla.analysis.tables.cross_table import cross_table
+from axilla.analysis.tables.decision_table import decision_table
+from axilla.analysis.tables.operating_table import operating_table
+from axilla.analysis.tables.prevalence_table import prevalence_table
+from axilla.analysis.tables.printed import PrintedTable
+from axilla.analysis.tables.subgroup_table import subgroup_table
+from axilla.core.methods import method_title
+from axilla.study.evaluation_figures import Drawn, pooled_scores
+
+COHORT = "test"
+"""The cohort of the figures; the tables have all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A table with its file's name and its caption."""
+
+    stem: str
+    caption: str
+    table: PrintedTable
+
+
+def use_tables(
+    metrics: Mapping[str, Any],
+    *,
+    classes: Sequence[str] | None,
+    cohort_titles: Mapping[str, str],
+) -> Iterator[Named]:
+    """Yield the tables of what `evaluate` measured beyond the paper; those that there is data for.
+
+    Parameters
+    ----------
+    metrics
+        What `evaluate` returned.
+    classes
+        Names of the classes, negative first; None calls two of them negative and positive.
+    cohort_titles
+        Printed names.
+    """
+    for method, by_cohort in metrics["methods"].items():
+        if COHORT not in by_cohort:
+            continue
+        entry = by_cohort[COHORT]
+        names = list(classes or entry.get("classes", ("negative", "positive")))
+        crossed = cross_table(entry, classes=names)
+        where = f"{method_title(method)}, {_title(cohort_titles)} cohort"
+        if crossed is not None:
+            yield Named(f"cross_{method}", f"Call by truth: {where}", crossed)
+    if any("calibration" not in e for by in metrics["methods"].values() for e in by.values()):
+        return  # more than two classes
+    yield Named(
+        "calibration", "Calibration", calibration_table(metrics, cohort_titles=cohort_titles)
+    )
+    for stem, caption, found in (
+        (
+            "operating_points", "Operating points, chosen on the validation cohort",
+            operating_table(metrics, cohort_titles=cohort_titles),
+        ),
+        (
+            "decision", "Net benefit, biopsies avoided and positives missed",
+            decision_table(metrics, cohorts=(COHORT,), cohort_titles=cohort_titles),
+        ),
+        (
+            "predictive_values", "Predictive values at other prevalences",
+            prevalence_table(metrics, cohort_titles=cohort_titles),
+        ),
+    ):  # fmt: skip
+        if found is not None:
+            yield Named(stem, caption, found)
+    for entry in metrics.get("subgroups", ()):
+        where = f"{method_title(entry['method'])}, {_title(cohort_titles)} cohort"
+        yield Named(f"subgroups_{entry['method']}", f"Subgroups: {where}", subgroup_table(entry))
+
+
+def draw_use(
+    predictions: pd.DataFrame,
+    metrics: Mapping[str, Any],
+    *,
+    classes: Sequence[str] | None,
+    cohort_titles: Mapping[str, str],
+) -> Iterator[Drawn]:
+    """Yield the figures of the test cohort: of two classes, where both are there.
+
+    Yields
+    ------
+    Drawn
+        `calibration_<method>`, `decision`, `precision_recall` and `subgroups_<method>`.
+    """
+    if "score" not in predictions.columns:
+        return
+    scores = {
+        method: rows
+        for (cohort, method), rows in pooled_scores(predictions).items()
+        if cohort == COHORT and rows["label"].nunique() == 2
+    }
+    title = f"{_title(cohort_titles)} cohort"
+    names = list(classes or ("negative", "positive"))
+    for method, rows in scores.items():
+        yield _calibration(method, rows, names, title=f"{method_title(method)}, {title}")
+    if scores:
+        yield _decision(scores, title=title)
+        yield _ranking(scores, title=title)
+    for entry in metrics.get("subgroups", ()):
+        if not any(part["levels"] for part in entry["characteristics"]):
+            continue
+        figure = Figure(figsize=forest_size(entry), layout="constrained")
+        axes = figure.subplots()
+        draw_forest(axes, entry)
+        figure.suptitle(f"AUC by subgroup: {method_title(entry['method'])}, {title}")
+        yield Drawn(f"subgroups_{entry['method']}", figure, subgroup_table(entry).frame)
+
+
+def _calibration(method: str, rows: pd.DataFrame, names: Sequence[str], *, title: str) -> Drawn:
+    curve = reliability_curve(rows["label"].to_numpy(), rows["score"].to_numpy())
+    figure = Figure(figsize=(0.55 * PAGE_IN, 0.66 * PAGE_IN), layout="constrained")
+    axes = figure.subplots()
+    by_class = {
+        name: rows.loc[rows["label"] == index, "score"].to_numpy()
+        for index, name in enumerate(names)
+    }
+    draw_calibration(axes, curve, predictions=by_class)
+    figure.suptitle(title)
+    numbers = pd.DataFrame(
+        {
+            "n": [group.n for group in curve.groups],
+            "positives": [group.positives for group in curve.groups],
+            "predicted": [group.predicted for group in curve.groups],
+            "observed": [group.observed.value for group in curve.groups],
+            "observed_low": [group.observed.low for group in curve.groups],
+            "observed_high": [group.observed.high for group in curve.groups],
+        }
+    )
+    return Drawn(f"calibration_{method}", figure, numbers)
+
+
+def _decision(scores: Mapping[str, pd.DataFrame], *, title: str) -> Drawn:
+    curves = {
+        method_title(method): decision_curve(rows["label"].to_numpy(), rows["score"].to_numpy())
+        for method, rows in scores.items()
+    }
+    figure = Figure(figsize=(PAGE_IN, 0.48 * PAGE_IN), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw_net_benefit(left, curves)
+    draw_avoided_against_missed(right, curves)
+    figure.suptitle(title)
+    numbers = [
+        {
+            "method": name,
+            "threshold": point.threshold,
+            "net_benefit": point.net_benefit.value,
+            "biopsy_for_all": point.treat_all.value,
+            "avoided_per_100": point.spared.avoided_per_100.value,
+            "missed_per_100": point.spared.missed_per_100.value,
+        }
+        for name, curve in curves.items()
+        for point in curve.points
+    ]
+    return Drawn("decision", figure, pd.DataFrame(numbers))
+
+
+def _ranking(scores: Mapping[str, pd.DataFrame], *, title: str) -> Drawn:
+    curves = {
+        method_title(method): precision_recall(rows["label"].to_numpy(), rows["score"].to_numpy())
+        for method, rows in scores.items()
+    }
+    figure = Figure(figsize=(0.55 * PAGE_IN, 0.55 * PAGE_IN), layout="constrained")
+    axes = figure.subplots()
+    draw_precision_recall(axes, curves)
+    axes.set_title(title)
+    frames = [
+        pd.DataFrame({"method": name, "recall": curve.recall, "precision": curve.precision})
+        for name, curve in curves.items()
+    ]
+    return Drawn("precision_recall", figure, pd.concat(frames, ignore_index=True))
+
+
+def _title(cohort_titles: Mapping[str, str]) -> str:
+    return cohort_titles.get(COHORT, COHORT).lower()
