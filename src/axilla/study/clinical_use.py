@@ -28,7 +28,7 @@ from axilla.core.methods import method_title
 from axilla.study.evaluation_figures import Drawn, pooled_scores
 
 COHORT = "test"
-"""The cohort of the figures; the tables have all."""
+"""What is told of the others stands in `metrics.json`; calibration has a table of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def use_tables(
     for stem, caption, found in (
         (
             "operating_points", "Operating points, chosen on the validation cohort",
-            operating_table(metrics, cohort_titles=cohort_titles),
+            operating_table(metrics, cohorts=(COHORT,), cohort_titles=cohort_titles),
         ),
         (
             "decision", "Net benefit, biopsies avoided and positives missed",
@@ -82,7 +82,7 @@ def use_tables(
         ),
         (
             "predictive_values", "Predictive values at other prevalences",
-            prevalence_table(metrics, cohort_titles=cohort_titles),
+            prevalence_table(metrics, cohorts=(COHORT,), cohort_titles=cohort_titles),
         ),
     ):  # fmt: skip
         if found is not None:

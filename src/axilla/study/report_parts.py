@@ -162,9 +162,9 @@ def _figure(name: str, caption: str, layout: Layout, written: Sequence[str]) -> 
     numbers = name.removesuffix(".svg") + ".csv"
     stem = name.rpartition("/")[2].removesuffix(".svg")
     kind, _, method = stem.partition("_")
-    title = {"calibration": "Calibration", "subgroups": "Subgroups"}.get(kind)
+    whole = {"decision": "Decision curve", "precision_recall": "Precision and recall"}
     return Figure(
-        title=f"{title}, {method_title(method)}" if title else stem.replace("_", " ").capitalize(),
+        title=whole.get(stem) or f"{kind.capitalize()}, {method_title(method)}",
         caption=caption,
         image=(layout.out / name).read_bytes(),
         media_type="image/svg+xml",

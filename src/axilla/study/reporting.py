@@ -140,8 +140,11 @@ def _tables(layout: Layout, fitting: Fitting, metrics: Mapping[str, Any]) -> tup
     marks = printed(metrics, cohort_titles=titled).notes
     titles = {
         "table1": "Patient and tumor characteristics",
+        "table1_by_class": "Patient and tumor characteristics by class",
         "table2": "Performance with 95% confidence intervals",
     }
+    if len(fitting.partitions) > 1:
+        del titles["table1_by_class"]  # with folds the first table is by class
     if "folds" in metrics:
         titles["folds"] = "Performance in each fold"
     if compared is not None:
@@ -181,13 +184,22 @@ _TABLE_NOTES = {
         "Training includes validation.",
         "Mean ± SD with Mann-Whitney U test; n (%) with chi-square test, not corrected.",
     ),
+    "table1_by_class": (
+        "All patients. Mean ± SD with Mann-Whitney U test; n (%) with chi-square test.",
+    ),
     "table2": (
         (
             "Training patients fitted the models and validation patients chose epoch and threshold "
             "where a method has them: only the test cohort shows what to expect of new patients."
         ),
-        "AUC: binomial exact interval (metrics.json holds DeLong's too).",
-        "ACC, SENS, SPEC: Clopper-Pearson interval. PPV, NPV: logit interval.",
+        (
+            "AUC: binomial exact interval, as in the paper; with few patients of one class it is "
+            "too narrow (metrics.json holds DeLong's too)."
+        ),
+        (
+            "ACC, SENS, SPEC: Clopper-Pearson interval. PPV, NPV: logit interval, which takes the "
+            "share of positive patients as known."
+        ),
     ),
 }
 _FOLD_NOTES = {

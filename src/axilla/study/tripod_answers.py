@@ -272,7 +272,19 @@ def _clusters(facts: StudyFacts) -> Answer:
 
 def _measures(facts: StudyFacts) -> Answer:
     *_, last = method_sentences(facts.config, facts.fitting.imported)
-    return Answer(f"{last} Plots: ROC curves, confusion matrices, scores by class.", "Why these.")
+    plots = "ROC curves, confusion matrices, scores by class"
+    if len(facts.fitting.cohort.classes) == 2:
+        plots += ", calibration, decision curve, precision and recall, AUC by subgroup"
+        last += " Calibration: intercept, slope, observed/expected, Brier score."
+    return Answer(f"{last} Plots: {plots}.", "Why these.")
+
+
+def _performance(facts: StudyFacts) -> Answer:
+    told = "Table 2 and the figures, with 95% confidence intervals"
+    if facts.metrics.get("subgroups"):
+        names = [c["title"] for c in facts.metrics["subgroups"][0]["characteristics"]]
+        return Answer(f"{told}; by subgroup: {', '.join(names)}.", "Other groups that matter.")
+    return Answer(f"{told}.", "Subgroups.")
 
 
 def _imbalance(facts: StudyFacts) -> Answer:
@@ -371,6 +383,7 @@ _ANSWERS: Mapping[str, Callable[[StudyFacts], Answer]] = {
     "20c": _compared,
     "21": _events,
     "22": _specified,
+    "23a": _performance,
     "23b": _by_cluster,
     "27a": _input_in_use,
 }
@@ -385,7 +398,6 @@ _ALWAYS: Mapping[str, Answer] = {
         "Where the settings file and any code of the authors can be had.",
     ),
     "20b": Answer("Table 1.", "Dates, treatments, sources; what Table 1 does not hold."),
-    "23a": Answer("Table 2 and the figures, with 95% confidence intervals.", "Subgroups."),
     "24": Answer("No model was updated or recalibrated."),
 }
 """Answers that are the same of every study."""
