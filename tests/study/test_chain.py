@@ -94,7 +94,7 @@ def test_metrics(finished: Study) -> None:
     config, result = finished
     metrics = store.read_json(config.out / "metrics.json")
     assert metrics == result.metrics
-    assert set(metrics) == {"endpoint", "threshold_rule", "methods", "comparisons"}
+    assert set(metrics) == {"endpoint", "threshold_rule", "methods", "comparisons", "subgroups"}
     assert (metrics["endpoint"], metrics["threshold_rule"]) == ("n0-vs-npos", "youden-validation")
     assert list(metrics["methods"]) == ["clinical", "dl-cnb", "dl-cnb+c"]
     for cohorts in metrics["methods"].values():
@@ -105,6 +105,10 @@ def test_metrics(finished: Study) -> None:
         for entry in cohorts.values():
             assert {"value", "low", "high", "delong_low", "delong_high"} <= set(entry["auc"])
             assert set(entry["confusion"]) == {"tp", "fn", "tn", "fp"}
+            assert entry["calibration"]["n"] == entry["decision_curve"]["n"] == entry["n"]
+            rules = [point["rule"] for point in entry["operating_points"]]
+            assert rules[0] == "youden-validation"
+            assert entry["operating_points"][0]["threshold"] == entry["threshold"]
             for name in ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1"):
                 assert {"value", "low", "high"} <= set(entry[name])
     clinical = {name: e["auc"]["value"] for name, e in metrics["methods"]["clinical"].items()}
@@ -139,10 +143,12 @@ def test_models(finished: Study) -> None:
 def test_tables_figures_and_heatmaps(finished: Study) -> None:
     config, _ = finished
     out = config.out
+    stems = ["table1", "table1_by_class", "table2", "comparison", "confusion", "calibration"]
+    stems += ["operating_points", "decision"]
+    for method in ("clinical", "dl-cnb", "dl-cnb+c"):
+        stems += [f"cross_{method}", f"subgroups_{method}"]
     assert {p.name for p in (out / "tables").iterdir()} == {
-        f"{stem}.{suffix}"
-        for stem in ("table1", "table1_by_class", "table2", "comparison", "confusion")
-        for suffix in ("csv", "tex", "html")
+        f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "tex", "html")
     }
     table2 = pd.read_csv(out / "tables" / "table2.csv", dtype=str)
     assert list(table2.columns) == [
