@@ -9,8 +9,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from axilla.core.config import Aggregator, Bags, Training
+from axilla.core.config import Aggregator, Bags, Encoder, Training
 from axilla.core.errors import ConfigError
+from axilla.features.encoders import build_encoder
 from axilla.mil import feeding
 from axilla.mil import training as module
 from axilla.mil.model import DLCNB
@@ -21,9 +22,9 @@ WIDTH = 12
 SETTINGS = Training(epochs=12, lr=0.01, batch_size=8)
 
 
-def make_model(*, clinical=0, classes=2, kind="attention", encoder=None):
+def make_model(*, clinical=0, classes=2, kind="attention", encoder=None, features=WIDTH):
     return lambda: DLCNB(
-        encoder=None if encoder is None else encoder(), features=WIDTH, clinical=clinical,
+        encoder=None if encoder is None else encoder(), features=features, clinical=clinical,
         classes=classes, config=Aggregator(kind=kind, width=16, attention=8, dropout=0.25),
     )  # fmt: skip
 
@@ -320,6 +321,18 @@ class TestEndToEnd:
         plain, _ = run(pictures, config=config.model_copy(update={"augment": False}), model=model)
         assert same(first, again)
         assert not same(first, plain)
+
+    def test_augmented_patches_are_resized_in_bfloat16_too(self, pictures):
+        def encoder():
+            return build_encoder(Encoder(name="small_cnn", weights="none", input_px=28))
+
+        found = {}
+        for precision in ("float32", "bfloat16"):
+            config = Training(epochs=1, lr=1e-4, augment=True, precision=precision)
+            model = make_model(encoder=encoder, features=encoder().features)
+            _, history = run(pictures, config=config, model=model)
+            found[precision] = history.epochs[0].train_loss
+        assert found["bfloat16"] == pytest.approx(found["float32"], abs=0.02)
 
 
 def test_training_treats_denormal_numbers_as_zero_and_nothing_else_does(data):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -89,7 +89,7 @@ class Feed:
         # Features come in the numbers they are multiplied in; patches are bytes.
         self.dtype = torch.bfloat16 if config.precision == "bfloat16" and not learns else None
 
-    def epoch(self) -> Iterator[Portion]:
+    def epoch(self) -> Generator[Portion]:
         """Portions of the next epoch; its bags are drawn anew where the study says so."""
         bags, size, of = self._choose(), self.size, self.share.of
         step = size * self.config.accumulate
@@ -100,6 +100,9 @@ class Feed:
             end = min((number + 1) * size, len(bags))
             if self.augments:
                 instances = augment(batch.instances, generator=self.generator)
+                if self.config.precision == "bfloat16":
+                    # As numbers Fabric would make them bfloat16, which nothing can resize.
+                    instances = instances.round().to(torch.uint8)
                 batch = replace(batch, instances=instances)  # noqa: PLW2901 - the same, varied
             yield Portion(
                 batch=batch,

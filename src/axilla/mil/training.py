@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,7 +97,8 @@ def train(
             if progress.is_stale(config.patience):
                 break
             lr = float(adam.param_groups[0]["lr"])
-            loss = _train_epoch(fabric, model, optimizer, feed.epoch())
+            with closing(feed.epoch()) as stream:
+                loss = _train_epoch(fabric, model, optimizer, stream)
             if not math.isfinite(loss):
                 raise _diverged(number, "its loss is no number")
             if schedule is not None:
