@@ -93,7 +93,7 @@ def test_two_processes_train_as_one(start, tmp_path, monkeypatch):
     for name in whole.files:
         np.testing.assert_array_equal(whole[name], killed[name])
     assert (two / "killed" / CHECKPOINT).is_file()
-    assert len((two / "killed" / "history.csv").read_text().splitlines()) == 6
+    assert len((two / "killed" / "history.part.csv").read_text().splitlines()) == 6
 
 
 def test_other_devices_than_were_started_are_refused():

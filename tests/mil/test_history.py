@@ -22,12 +22,12 @@ TABLE = """epoch,lr,train_loss,val_loss,val_auc
 
 def test_the_history_is_a_table_to_the_last_digit(tmp_path):
     assert history_csv(EPOCHS) == TABLE
-    log = TrainingLog(tmp_path, epochs=EPOCHS[:1], tensorboard=False)
-    assert (tmp_path / "history.csv").read_text() == "\n".join(TABLE.splitlines()[:2]) + "\n"
+    log = TrainingLog(tmp_path, epochs=EPOCHS[:1], scalars=None)
+    assert (tmp_path / "history.part.csv").read_text() == "\n".join(TABLE.splitlines()[:2]) + "\n"
     log.add(EPOCHS[1])
-    assert (tmp_path / "history.csv").read_text() == TABLE
+    assert (tmp_path / "history.part.csv").read_text() == TABLE
     log.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["history.part.csv"]
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_patience_without_validation_is_refused(trained):
 def test_tensorboard_shows_the_same_figures(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    log = TrainingLog(tmp_path, epochs=(), tensorboard=True)
+    log = TrainingLog(tmp_path, epochs=(), scalars=tmp_path / "tensorboard")
     for epoch in EPOCHS:
         log.add(epoch)
     log.close()

@@ -227,11 +227,11 @@ def test_a_state_cut_short_of_another_key_or_network_is_not_taken_up(features, t
 def test_a_killed_run_leaves_its_epochs_in_the_history(features, tmp_path):
     with pytest.raises(Killed):
         run(features, tmp_path, die_after=3)
-    lines = (tmp_path / "history.csv").read_text().splitlines()
+    lines = (tmp_path / "history.part.csv").read_text().splitlines()
     assert lines[0] == "epoch,lr,train_loss,val_loss,val_auc"
     assert [line.split(",")[0] for line in lines[1:]] == ["0", "1", "2", "3"]
     _, history = run(features, tmp_path)
-    assert (tmp_path / "history.csv").read_text() == history_csv(history.epochs)
+    assert (tmp_path / "history.part.csv").read_text() == history_csv(history.epochs)
 
 
 def test_checkpoints_take_at_most_their_share_of_the_time(features, tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-HISTORY = "history.csv"
+HISTORY = "history.part.csv"
+"""While the training goes on; beside a finished model lies its own `history.csv`."""
 SCALARS = "tensorboard"
 
 
@@ -49,7 +50,7 @@ class History:
 
 
 def history_csv(epochs: Iterable[Epoch]) -> str:
-    """The table `history.csv`, a row an epoch; numbers to their last digit, empty for none."""
+    """The table of a history, a row an epoch; numbers to their last digit, empty for none."""
     return _rows([[field.name for field in fields(Epoch)]]) + _rows(map(astuple, epochs))
 
 
@@ -60,14 +61,23 @@ def _rows(rows: Iterable[Sequence[Any]]) -> str:
 
 
 class TrainingLog:
-    """`history.csv`, which grows by a row an epoch, and TensorBoard's scalars where wanted.
+    """`history.part.csv`, which grows by a row an epoch, and TensorBoard's scalars where wanted.
 
-    A killed run so shows how far it came.
+    A killed run so shows how far it came, and a model that was finished before keeps its history.
+
+    Parameters
+    ----------
+    folder
+        Of the history.
+    epochs
+        Those of an interrupted training that this one goes on from.
+    scalars
+        Folder of TensorBoard's scalars; None for none.
     """
 
-    def __init__(self, folder: Path, *, epochs: Sequence[Epoch], tensorboard: bool) -> None:
+    def __init__(self, folder: Path, *, epochs: Sequence[Epoch], scalars: Path | None) -> None:
         self.path = folder / HISTORY
-        self.board = _board(folder / SCALARS, begin=len(epochs)) if tensorboard else None
+        self.board = None if scalars is None else _board(scalars, begin=len(epochs))
         write_text(self.path, history_csv(epochs))
 
     def add(self, epoch: Epoch) -> None:

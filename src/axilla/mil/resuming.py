@@ -14,7 +14,7 @@ from torch import Tensor
 from axilla.core.errors import StoreError
 from axilla.core.store import TrainingState, read_training_state, write_training_state
 from axilla.mil.devices import gather
-from axilla.mil.history import Epoch, History
+from axilla.mil.history import HISTORY, Epoch, History
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,11 +45,19 @@ class Keeping:
     """Of the patients, slides and settings: a state of another key is not taken up."""
     say: Callable[[str], None] = _tell_nobody
     """Is told where a training goes on, or why it begins anew."""
+    scalars: Path | None = None
+    """Folder of TensorBoard's scalars; None is `tensorboard` in the folder of the state."""
 
     @property
     def checkpoint(self) -> Path:
-        """The file of the state; whoever has stored the trained model takes it away."""
+        """The file of the state."""
         return self.folder / CHECKPOINT
+
+
+def forget_training(folder: Path) -> None:
+    """Take a training's state and its growing history away, once its model is stored."""
+    for name in (CHECKPOINT, HISTORY):
+        (folder / name).unlink(missing_ok=True)
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,7 @@ from axilla.core.errors import ConfigError
 from axilla.mil.devices import denormals_flushed, make_fabric, repeatable, share_buffers, sum_over
 from axilla.mil.encoding import own_encoding
 from axilla.mil.feeding import Feed, Share, TrainingData, seed_of
-from axilla.mil.history import Epoch, History, TrainingLog
+from axilla.mil.history import SCALARS, Epoch, History, TrainingLog
 from axilla.mil.prediction import predict_patients
 from axilla.mil.resuming import Keeper, Keeping, Parts
 
@@ -125,7 +125,10 @@ def _log(
     """The log, of the first process only."""
     if keeping is None or not fabric.is_global_zero:
         return None
-    return TrainingLog(keeping.folder, epochs=epochs, tensorboard=config.tensorboard)
+    scalars = keeping.scalars or keeping.folder / SCALARS
+    return TrainingLog(
+        keeping.folder, epochs=epochs, scalars=scalars if config.tensorboard else None
+    )
 
 
 def _schedule(

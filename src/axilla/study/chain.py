@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from axilla.core.progress import Reporter, Silent
 from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition
 from axilla.mil.devices import denormals_flushed, leave_together
+from axilla.study.aside import take_back
 from axilla.study.describing import describe_cohort, subgroups_of
 from axilla.study.embedding import embed_slides
 from axilla.study.evaluating import evaluate_predictions, write_table
@@ -154,6 +155,7 @@ def _run(
     if len(shared.everybody.parts) == 1:
         (fitting,) = _fittings(shared)
         write_people(fitting.cohort, fitting.partitions, config=config)
+        _take_back((fitting,), reporter=reporter)
         call_helpers(config)
         return _learn(fitting, shared.tiles, until=until, reporter=reporter)
     write_people(whole.cohort, whole.partitions, config=config)
@@ -161,6 +163,7 @@ def _run(
     fittings = _fittings(shared)
     for fitting in fittings:
         write_people(fitting.cohort, fitting.partitions, config=fitting.config)
+    _take_back(fittings, reporter=reporter)
     call_helpers(config)
     for name, fitting in zip(shared.everybody.names, fittings, strict=True):
         reporter.say(f"endpoint  {name}")
@@ -170,6 +173,15 @@ def _run(
     if _wanted("report", until):
         report = write_index(config, whole.cohort, found, reporter=reporter)
     return replace(whole, endpoints=found, report=report)
+
+
+def _take_back(fittings: Sequence[Fitting], *, reporter: Reporter) -> None:
+    """Models of these partitions that lie aside come back, before any process looks for them."""
+    if is_helper():
+        return
+    for fitting in fittings:
+        for sentence in take_back(fitting):
+            reporter.say(f"note      {sentence}")
 
 
 def _wanted(step: Step, until: Step) -> bool:

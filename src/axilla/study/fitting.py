@@ -39,6 +39,17 @@ class Fitting:
         members = set(partition.members(cohort))
         return tuple(p for p in self.cohort.patients if p.patient_id in members)
 
+    def slide_keys_of(self, patient: Patient) -> list[tuple[str, str]]:
+        """A patient's slides, each with the key of what it holds; empty where none is looked at.
+
+        Whose slide it is counts as much: a corrected table may give it to somebody else.
+        """
+        return [
+            (slide.slide_id, self.slide_keys[slide.slide_id])
+            for slide in patient.slides
+            if slide.slide_id in self.slide_keys
+        ]
+
     def seeds(self, method: str, partition: Partition) -> tuple[int, ...]:
         """Seed of each member; a method without images is fitted without chance, once."""
         count = self.config.training.seeds if method_spec(method).images else 1
@@ -61,19 +72,15 @@ class Fitting:
             (
                 cohort,
                 [
-                    (p.patient_id, p.label, dict(p.clinical) if spec.clinical else None)
+                    (
+                        p.patient_id, p.label, dict(p.clinical) if spec.clinical else None,
+                        self.slide_keys_of(p) if spec.images else [],
+                    )
                     for p in self.patients(partition, cohort)
                 ],
             )
             for cohort in ("train", "val")
-        ]
-        slides = [
-            self.slide_keys[slide.slide_id]
-            for cohort in ("train", "val")
-            for p in self.patients(partition, cohort)
-            for slide in p.slides
-            if spec.images
-        ]
+        ]  # fmt: skip
         settings = {n: v for n, v in config.model_dump(mode="json").items() if n in used}
         settings["encoder"] = encoder_record(self)
         settings["bags"] = bags_record(config)
@@ -83,7 +90,7 @@ class Fitting:
             settings = {n: settings[n] for n in ("endpoint", "clinical")}
         elif not spec.clinical:
             del settings["clinical"]
-        return store.digest("train", method, seed, settings, people, slides)
+        return store.digest("train", method, seed, settings, people)
 
 
 def encoder_record(fitting: Fitting) -> dict[str, Any]:

@@ -40,18 +40,26 @@ class Layout:
         """What the files of features made elsewhere hold."""
         return self.out / "features" / "imported.json"
 
+    def models(self, method: str) -> Path:
+        """Folder of all that a method learned."""
+        return self.out / "models" / method
+
     def model(self, method: str, partition: str) -> Path:
         """Folder of a method's model; one a fold in cross-validation."""
-        folder = self.out / "models" / method
+        folder = self.models(method)
         return folder if partition == "split" else folder / partition
 
     def ensemble(self, method: str) -> Path:
         """Folder of the ensemble of all folds' models, for use outside the study."""
-        return self.out / "models" / method / "ensemble"
+        return self.models(method) / "ensemble"
 
     def member(self, method: str, partition: str, index: int) -> Path:
         """A finished member of an ensemble, until the ensemble is whole."""
         return self.model(method, partition) / "members" / str(index)
+
+    def aside(self, method: str, partition: str) -> Path:
+        """Folder of a model of a split or a fold that the study no longer has."""
+        return self.out / "set-aside" / "models" / method / partition
 
     def heatmap(self, slide_id: str) -> Path:
         """Attention of a slide over its thumbnail."""
@@ -78,6 +86,11 @@ class Layout:
     def split(self) -> Path:
         """Who is in which cohort."""
         return self.out / "split.csv"
+
+    @property
+    def split_aside(self) -> Path:
+        """The split that the study had before its folds."""
+        return self.out / "set-aside" / "split.csv"
 
     @property
     def check(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from axilla.core import store
 from axilla.core.errors import StoreError
 from axilla.core.types import Partition
 from axilla.mil.bundle import Bundle, Member, to_stored
-from axilla.mil.training import History
+from axilla.mil.history import History, history_csv
 from axilla.study.bundles import read_bundle
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout
@@ -36,10 +36,7 @@ class Trained:
 
 def history_frame(history: History) -> pd.DataFrame:
     """One row an epoch, each cell the text that the file holds: read back, it is the same."""
-    buffer = io.StringIO()
-    pd.DataFrame([asdict(epoch) for epoch in history.epochs]).to_csv(buffer, index=False)
-    buffer.seek(0)
-    return _as_text(buffer)
+    return _as_text(io.StringIO(history_csv(history.epochs)))
 
 
 def _as_text(source: Path | io.StringIO) -> pd.DataFrame:

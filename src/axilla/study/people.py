@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pandas as pd
 
@@ -14,6 +15,8 @@ from axilla.core.types import Cohort, Partition
 from axilla.study.layout import Layout, write_if_new
 
 STEP = "split"
+SPLIT = "split"
+"""Name of the partition of a study without folds."""
 COLUMNS = ["patient_id", "partition", "split"]
 _NAMED = 5
 """So many patients a sentence names; the others are counted."""
@@ -23,12 +26,15 @@ def write_people(cohort: Cohort, partitions: tuple[Partition, ...], *, config: S
     """Write `split.csv`, with its key, and `exclusions.csv`.
 
     A split is that of all enrolled patients, also of those who are outside this endpoint: every
-    endpoint of the study's folder shares it. Folds are those of the endpoint's patients.
+    endpoint of the study's folder shares it. Folds are those of the endpoint's patients; a split
+    that they replace is kept aside, as it holds again once the folds are gone.
     """
     layout = Layout(config.out)
     text = _split_text(cohort, partitions, config=config)
     key = _key(cohort, config=config)
-    if not store.step_is_done(config.out, STEP, key=key) or _read(layout) != text:
+    if enrolled_split(cohort, config=config) is None:
+        _keep_split(layout)
+    if not store.step_is_done(config.out, STEP, key=key) or _read(layout.split) != text:
         write_if_new(layout.split, text)
         store.write_step(config.out, STEP, key=key, files=[layout.split])
     gone = pd.DataFrame(
@@ -48,36 +54,55 @@ def check_saved_split(
     change places.
     """
     layout = Layout(config.out)
-    now, text = enrolled_split(cohort, config=config), _read(layout)
+    now, text = enrolled_split(cohort, config=config), _read(layout.split)
     if now is None:
         return []  # folds test everybody
     fresh = _split_text(cohort, partitions, config=config)
     if text is None or text == fresh:
         return []
-    saved = _parse(text)
+    file, saved = layout.split, _parse(text)
     if saved is None or _was_touched(layout, text):
         # No harm where what is computed now is what it held, or what is left of it, unrecorded.
         recorded = _recorded(layout)
         same = fresh.startswith(text) if recorded is None else store.text_digest(fresh) == recorded
-        return [] if same else [_damaged(layout)]
-    if any(partition != "split" for partition in saved["partition"]):
-        return []
+        return [] if same else [_damaged(file)]
+    if not _is_split(saved):
+        # Folds came in between: the split before them is still the one that counts.
+        file, text = layout.split_aside, _read(layout.split_aside)
+        if text is None:
+            return []
+        saved = _parse(text)
+        if saved is None:
+            return [_damaged(file)]
     was = dict(zip(saved["patient_id"], saved["split"], strict=True))
     moved = [p for p in now if p in was and (was[p] == "test") != (now[p] == "test")]
-    return [_moved([f"{p} from {was[p]} to {now[p]}" for p in moved], layout)] if moved else []
+    return [_moved([f"{p} from {was[p]} to {now[p]}" for p in moved], file)] if moved else []
 
 
-def _damaged(layout: Layout) -> Problem:
+def _keep_split(layout: Layout) -> None:
+    """Keep the saved split aside, before folds are written in its place."""
+    text = _read(layout.split)
+    saved = None if text is None else _parse(text)
+    if text is not None and saved is not None and _is_split(saved):
+        write_if_new(layout.split_aside, text)
+
+
+def _is_split(saved: pd.DataFrame) -> bool:
+    """Whether it is one split, not folds."""
+    return bool((saved["partition"] == SPLIT).all())
+
+
+def _damaged(file: Path) -> Problem:
     return Problem(
         cause="the saved split is damaged or was edited by hand, and the split that the study now "
         "gives is not the one it held.",
         remedy="Put the file back, or give the study another `out:`.",
-        file=layout.split,
+        file=file,
         code="split-damaged",
     )
 
 
-def _moved(moves: list[str], layout: Layout) -> Problem:
+def _moved(moves: list[str], file: Path) -> Problem:
     count = len(moves)
     named = ", ".join(moves[:_NAMED]) + (f" and {count - _NAMED} more" if count > _NAMED else "")
     return Problem(
@@ -85,7 +110,7 @@ def _moved(moves: list[str], layout: Layout) -> Problem:
         f"against the split saved in this folder ({named}).",
         remedy="Put `split:` and the table back as they were; or keep the saved split: copy its "
         "column into the table and set split: {column: ...}; or give the study another `out:`.",
-        file=layout.split,
+        file=file,
         code="split-changed",
     )
 
@@ -109,10 +134,10 @@ def _csv(frame: pd.DataFrame) -> str:
     return buffer.getvalue()
 
 
-def _read(layout: Layout) -> str | None:
-    """The saved split, None where there is none; what is no text is damaged, not missing."""
+def _read(file: Path) -> str | None:
+    """A saved split, None where there is none; what is no text is damaged, not missing."""
     try:
-        return layout.split.read_bytes().decode("utf-8", errors="replace")
+        return file.read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return None
 

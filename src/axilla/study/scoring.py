@@ -29,11 +29,13 @@ def predict_all(
     """Scores of all patients of all cohorts; the first time that the test cohort is read."""
     config = fitting.config
     layout = Layout(config.out)
-    people = [(p.patient_id, p.label, dict(p.clinical)) for p in fitting.cohort.patients]
+    people = [
+        (p.patient_id, p.label, dict(p.clinical), fitting.slide_keys_of(p))
+        for p in fitting.cohort.patients
+    ]
     key = store.digest(
-        "predict", sorted(keys.items()), people, sorted(fitting.slide_keys.items()),
-        [dict(p.cohort_of) for p in fitting.partitions],
-    )  # fmt: skip
+        "predict", sorted(keys.items()), people, [dict(p.cohort_of) for p in fitting.partitions]
+    )
     if store.step_is_done(config.out, "predict", key=key):
         reporter.done("predict", "done before")
         return store.read_predictions(layout.predictions)

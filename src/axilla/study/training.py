@@ -18,9 +18,11 @@ from axilla.features.registry import encoder_spec
 from axilla.mil.boosting import fit_boosting
 from axilla.mil.bundle import Bundle, Member
 from axilla.mil.clinical import Preprocessor, fit_logistic, fit_preprocessor
+from axilla.mil.history import SCALARS
 from axilla.mil.model import DLCNB
-from axilla.mil.resuming import CHECKPOINT
+from axilla.mil.resuming import forget_training
 from axilla.mil.training import History, Keeping, TrainingData, train
+from axilla.study.aside import set_aside
 from axilla.study.fitting import Fitting
 from axilla.study.instances import bag_drawer, instances_of
 from axilla.study.layout import Layout
@@ -67,6 +69,8 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
         for method in fitting.config.methods:
             join_folds(fitting, method, keys=[keys[method, p.name] for p in fitting.partitions])
             write_card(layout.ensemble(method))
+    for sentence in set_aside(fitting):
+        reporter.say(f"note      {sentence}")
     models = f"{len(wanted)} model{'s' if len(wanted) != 1 else ''}"
     reporter.done("train", models + (f", {len(todo)} now" if todo else ", done before"))
     return keys
@@ -97,7 +101,7 @@ def _train_one(
     bundle = replace(bundle, record={**bundle.record, **chosen})
     folder = Layout(fitting.config.out).model(method, partition.name)
     write_bundle(folder, bundle, history=join_histories(members), key=key)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    forget_training(folder)
 
 
 def fit_bundle(
@@ -164,11 +168,11 @@ def _train_members(
         title = f"Training {method}" + ("" if partition.name == "split" else f" {partition.name}")
         title += f", {index + 1} of {len(seeds)}" if len(seeds) > 1 else ""
         alone = layout.member(method, partition.name, index)
-        keeping = Keeping(
-            folder=alone if len(seeds) > 1 else layout.model(method, partition.name),
-            key=key,
-            say=reporter.say,
-        )
+        keeping = Keeping(layout.model(method, partition.name), key, reporter.say)
+        if len(seeds) > 1:
+            # A member's own folder goes once the ensemble is whole; its scalars are to stay.
+            scalars = keeping.folder / SCALARS / str(index)
+            keeping = replace(keeping, folder=alone, scalars=scalars)
         network, history = _train_network(
             fitting, method, partition, preprocessor, seed=seed, title=title, keeping=keeping,
             reporter=reporter,
@@ -184,7 +188,7 @@ def _train_members(
         if len(seeds) > 1 and not is_helper():
             own = _bundle(fitting, method, partition, [trained])
             write_bundle(alone, own, history=trained.history, key=key)
-            (alone / CHECKPOINT).unlink(missing_ok=True)
+            forget_training(alone)
     return members
 
 

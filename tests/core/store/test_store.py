@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -67,6 +68,10 @@ with atomic_path(Path(sys.argv[1])) as path:
     path.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def killed(*_args, **_kwargs):
+    raise KeyboardInterrupt
 
 
 def files_in(folder):
@@ -295,13 +300,38 @@ class TestModels:
         store.write_model(tmp_path, store.read_model(tmp_path), key="k2")
         assert store.read_model_key(tmp_path) == "k2"
 
-    def test_a_kill_between_weights_and_record_leaves_no_model(self, tmp_path: Path):
+    def test_a_kill_between_weights_and_record_leaves_no_model(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        store.write_model(tmp_path, make_model(), key="k1")
+        monkeypatch.setattr("axilla.core.store.models.write_json", killed)
+        other = store.StoredModel(tensors={"w": np.zeros(3)}, record=RECORD)
+        with pytest.raises(KeyboardInterrupt):
+            store.write_model(tmp_path, other, key="k2")
+        # New weights must never be taken for the model of the old record.
+        assert store.read_model_key(tmp_path) is None
+
+    @pytest.mark.parametrize("place", ["write_bytes", "write_json"])
+    def test_a_kill_while_the_record_alone_changes_leaves_the_model(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place
+    ):
+        store.write_model(tmp_path, make_model(), key="k1")
+        stored = store.read_model(tmp_path)
+        later = {**stored.record, "threshold": {"rule": 0.4, "value": 0.4}}
+        with monkeypatch.context() as patch:
+            patch.setattr(f"axilla.core.store.models.{place}", killed)
+            with contextlib.suppress(KeyboardInterrupt):
+                store.write_model(tmp_path, replace(stored, record=later), key="k1")
+        assert store.read_model_key(tmp_path) == "k1"
+        store.write_model(tmp_path, replace(stored, record=later), key="k1")
+        assert store.read_model(tmp_path).record["threshold"]["value"] == 0.4
+
+    def test_a_record_that_cannot_be_written_leaves_the_model(self, tmp_path: Path):
         store.write_model(tmp_path, make_model(), key="k1")
         other = store.StoredModel(tensors={"w": np.zeros(3)}, record=RECORD | {"study": object()})
         with pytest.raises(TypeError, match="object is not written to JSON"):
             store.write_model(tmp_path, other, key="k2")
-        # New weights must never be taken for the model of the old record.
-        assert store.read_model_key(tmp_path) is None
+        assert store.read_model_key(tmp_path) == "k1"
 
     def test_weights_of_another_record_are_refused(self, tmp_path: Path):
         store.write_model(tmp_path / "a", make_model(), key="k1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,24 +34,24 @@ class StoredModel:
 def write_model(folder: Path, model: StoredModel, *, key: str) -> None:
     """Write a model; `model.json` comes last and so tells that the model is whole.
 
+    Weights that are there already stay: killed at any moment, the model is the old one or the new.
+
     Raises
     ------
     StoreError
-        The record is not one that `read_model` would take: none is left behind.
+        The record is not one that `read_model` would take: what was there stays.
     """
-    # The old record goes first: a run killed in between must not leave it beside new weights.
-    (folder / "model.json").unlink(missing_ok=True)
-    weights = folder / "model.safetensors"
+    path, weights = folder / "model.json", folder / "model.safetensors"
     # Through memory: safetensors tells of a full disk in an error of its own.
-    write_bytes(weights, save({n: np.asarray(t, order="C") for n, t in model.tensors.items()}))
-    ours = {
-        "schema": MODEL_SCHEMA,
-        "key": key,
-        "weights_sha256": file_identity(weights, content=True),
-    }
+    content = save({n: np.asarray(t, order="C") for n, t in model.tensors.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    ours = {"schema": MODEL_SCHEMA, "key": key, "weights_sha256": digest}
     others = {name: value for name, value in model.record.items() if name not in ours}
-    path = folder / "model.json"
     parse_model_record(json.loads(as_json(ours | others)), file=path)
+    if not weights.is_file() or file_identity(weights, content=True) != digest:
+        # The old record goes first: a run killed in between must not leave it beside new weights.
+        path.unlink(missing_ok=True)
+        write_bytes(weights, content)
     write_json(path, ours | others)
 
 
