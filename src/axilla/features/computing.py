@@ -160,7 +160,8 @@ def _compare(reference: nn.Module, network: nn.Module, pixels: Tensor) -> None:
     """Refuse bfloat16 where the weights are such that it changes the features."""
     # One patch at a time: float32 maps of several at once would be the peak of the memory taken.
     exact, found = (
-        torch.cat([part(one).float() for one in torch.split(pixels, 1)]) for part in (reference, network)
+        torch.cat([part(one).float() for one in torch.split(pixels, 1)])
+        for part in (reference, network)
     )
     length = exact.norm(dim=1) * found.norm(dim=1)
     same = (exact == found).all(dim=1)  # such as two vectors of zeros

@@ -40,7 +40,7 @@ class Fitting:
         return tuple(p for p in self.cohort.patients if p.patient_id in members)
 
     def seeds(self, method: str, partition: Partition) -> tuple[int, ...]:
-        """Seed of each member; a method without images is fitted without chance, once."""
+        """Seed of each member; one for a method without images."""
         count = self.config.training.seeds if method_spec(method).images else 1
         return tuple(member_seed(partition.seed, index) for index in range(count))
 
