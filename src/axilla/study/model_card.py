@@ -138,10 +138,10 @@ def _cohort(record: ModelRecord) -> Iterator[str]:
     val = record.patients.get("val")
     if val:
         shown = ", ".join(f"{count:,} {plain(name)}" for name, count in val.items())
-        total = sum(val.values())
         chose = _chosen_on_validation(record)
         who = f", who chose {chose}" if chose else ""
-        yield f"- Validation patients{who}: {total:,} ({shown})"
+        total = sum(val.values())
+        yield f"- Validation patients{who}: " + (f"{total:,} ({shown})" if total else "none")
     yield f"- Clinical groups under {SMALLEST_GROUP} patients are not told."
 
 
@@ -271,7 +271,7 @@ def _validation(record: ModelRecord) -> Iterator[str]:
             f"the mean of those of {threshold.mean_of} folds" if threshold.mean_of is not None
             else f"chosen on {threshold.validation_patients} validation patients"
             if threshold.validation_patients is not None
-            else "set beforehand, by no patients"
+            else "set beforehand, not chosen on patients"
         )  # fmt: skip
         yield (
             f"- Positive from a probability of {threshold.value:.4f} on ({how}; rule "
