@@ -103,3 +103,29 @@ def test_openvino_is_imported_without_its_telemetry() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "[]"]
+
+
+def test_features_are_those_of_evaluation_mode(small: PatchEncoder) -> None:
+    small.train()  # dropout would make every call another
+    pixels = patches(5, size=32)
+    found = FrozenEncoder(small, computing=Computing()).encode(pixels)
+    assert not small.training
+    with torch.inference_mode():
+        expected = small(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    assert (found.dtype, found.shape) == (np.float16, (5, 512))
+    np.testing.assert_array_equal(found, expected.numpy().astype(np.float16))
+
+
+def test_batches_do_not_matter(small: PatchEncoder) -> None:
+    pixels, frozen = patches(7, size=32), FrozenEncoder(small, computing=Computing())
+    split = [frozen.encode(part) for part in (pixels[:1], pixels[1:4], pixels[4:])]
+    together = frozen.encode(pixels).astype(np.float32)
+    np.testing.assert_allclose(np.concatenate(split).astype(np.float32), together, atol=1e-3)
+
+
+def test_features_that_are_no_numbers_are_refused() -> None:
+    encoder = build_encoder(Encoder(name="small_cnn", weights="none", trainable=True))
+    with torch.no_grad():
+        encoder.body.convolutions[0].bias[0] = 1e38
+    with pytest.raises(WeightsError, match="small_cnn gives features that are no numbers"):
+        FrozenEncoder(encoder, computing=Computing()).encode(patches(2, size=32))

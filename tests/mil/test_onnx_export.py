@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,12 @@ def test_the_graph_says_what_it_is(tmp_path: Path):
     assert said["axilla.threshold"] == "0.25"
     assert said["axilla.clinical"] == ('["age", "er=a", "er=b", "age", "er=a", "er=b", "er=c"]')
     assert "not a medical device" in said["axilla.use"]
+    assert "mean of a patient's probabilities over all" in said["axilla.threshold_use"]
+    # Enough to make the vector from raw values: those of both members, in the input's order.
+    first, second = json.loads(said["axilla.preprocessors"])
+    assert (first["numeric"], first["means"], first["sds"]) == (["age"], [50.0], [9.0])
+    assert (first["categories"], second["categories"]) == ([["a", "b"]], [["a", "b", "c"]])
+    assert "its mean is taken off and the rest divided by its sd" in said["axilla.clinical_use"]
 
 
 def test_a_frozen_encoder_is_shared_by_the_heads(tmp_path: Path):

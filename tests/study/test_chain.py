@@ -23,6 +23,7 @@ from axilla.cohorts.synthetic import SyntheticCohort
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import SlideError
+from axilla.study.bundles import read_bundle
 from axilla.study.chain import StudyResult, run
 
 Study = tuple[StudyConfig, StudyResult]
@@ -174,6 +175,21 @@ def test_tables_figures_and_heatmaps(finished: Study) -> None:
         assert len(attention) == len(grid)
         assert attention["attention"].mean() == pytest.approx(1, abs=0.2)
     assert {p.stem for p in (out / "attention").iterdir()} == set(tests), "test slides only"
+
+
+def test_a_frozen_model_records_how_its_features_were_computed(frozen: Study) -> None:
+    """What `precision: auto` came to here, and no terms for weights of the user's own file."""
+    config, _ = frozen
+    folder = config.out / "models" / "dl-cnb"
+    encoder = store.read_model_record(folder)["encoder"]
+    files = (config.out / "features" / "small_cnn").glob("*.h5")
+    assert {store.read_computing(path) for path in files} == {encoder["computing"]}
+    assert encoder["computing"].split(", ")[0] in {"float32", "bfloat16"}
+    assert encoder["licence"] is None
+    card = (folder / "model_card.md").read_text()
+    assert f"Features were computed in {encoder['computing']};" in card
+    assert "its own terms hold" in card
+    assert read_bundle(folder).network is not None
 
 
 def test_features_of_a_frozen_encoder(frozen: Study) -> None:

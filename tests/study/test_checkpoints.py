@@ -31,6 +31,7 @@ from axilla.study.checkpoints import (
     import_checkpoint,
 )
 from axilla.study.instances import instances_of
+from axilla.study.model_card import model_card
 
 SIDES = {"vgg16_bn": 64, "alexnet": 64, "resnet50": 64, "densenet121": 224, "inception_v3": 144}
 """Small where the net allows it: the authors' densenet121 has no pooling, so it needs 224 px, and
@@ -276,6 +277,32 @@ def test_the_record_says_where_it_comes_from(save, state) -> None:
     assert str(path.parent) not in (done.folder / "model.json").read_text()
     assert any("--task says another" in note for note in done.notes)
     assert into(path, task=0, out=path.parent / "again").notes == ()
+
+
+def test_the_card_of_an_import_says_what_is_not_known(save, state, tmp_path: Path) -> None:
+    net = theirs("resnet50", clinical=True)
+    path = save(net.state_dict(), "r.pth")
+    cards = {
+        how: model_card(
+            into(path, encoder="resnet50", clinical=True, batch_norm=how, out=tmp_path / how).folder
+        )
+        for how in ("running", "batch")
+    }
+    for card in cards.values():
+        for said in (
+            "Licence of these weights: not known", "weights it began with are not known",
+            "No cohort chose this threshold, and on none was it tested",
+            "it is not known which patients trained the model, chose its epoch, or were kept apart",
+            "the versions that trained it are not known", "Key of the import:",
+            "age mean 57.84, SD 12.45",
+        ):  # fmt: skip
+            assert said in card
+        for false in ("drawn at random", "first weights", "no patients were kept", "fixed"):
+            assert false not in card
+    assert "mostly those of the last test bags" in cards["running"]
+    assert "uses the bag's own patches (batch)" in cards["batch"]
+    # AlexNet has no batch normalisation to speak of.
+    assert "normalisation" not in model_card(into(save(state)).folder)
 
 
 def test_a_bundle_comes_back_as_it_was(save, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from axilla.core import store
 from axilla.core.config import Clinical
 from axilla.core.errors import StoreError
 from axilla.core.types import Patient
-from axilla.study.model_card import CARD, model_card, plain, write_card
+from axilla.study.card_words import plain
+from axilla.study.model_card import CARD, model_card, write_card
 from axilla.study.model_records import cohort_summary, validation_entry
 
 RECORD: dict[str, Any] = {
@@ -56,6 +57,97 @@ def test_the_card_says_what_the_record_says(tmp_path: Path) -> None:
         "torchvision's", "axilla 0.1.0, torch 2.15.0",
     ):  # fmt: skip
         assert said in card
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ({"class_weights": "balanced"}, "class_weights: balanced"),
+        ({"sampling": "balanced"}, "sampling: balanced"),
+        (
+            {"class_weights": "balanced", "sampling": "balanced"},
+            "class_weights: balanced, sampling: balanced",
+        ),
+    ],
+)
+def test_balanced_classes_are_told_with_what_they_do(
+    setting: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    training = {"epochs": 20, "patience": 5, "accumulate": 4, "class_weights": "none", **setting}
+    card = model_card(write(tmp_path, training=training))
+    for said in (
+        f"({named}): a probability is that of a cohort with equally many patients of each class",
+        "Where fewer than half of the patients are N(+) it is too high",
+        "patience 5", "accumulate 4",
+    ):  # fmt: skip
+        assert said in card
+    plainly = model_card(write(tmp_path / "plain", training={"class_weights": "none"}))
+    assert "too high" not in plainly
+
+
+def test_what_the_validation_patients_chose_is_what_they_chose(tmp_path: Path) -> None:
+    scores = np.linspace(0.1, 0.9, 40)
+    found = {
+        "validation": validation_entry(
+            np.array([0] * 20 + [1] * 20), np.stack([1 - scores, scores], axis=1),
+            classes=("N0", "N(+)"), threshold=0.5,
+        ),
+        "patients": {"val": {"N0": 20, "N(+)": 20}},
+    }  # fmt: skip
+    fixed = {"rule": 0.5, "value": 0.5}
+    epochs = [{"key": "k0", "seed": 1, "best_epoch": 3}]
+    clinical = {"architecture": {"kind": "logistic"}, "training": None, "threshold": fixed}
+    for name, changes, said in (
+        ("both", {"members": epochs}, "These patients chose the epoch and the threshold:"),
+        ("epoch", {"members": epochs, "threshold": fixed}, "These patients chose the epoch:"),
+        ("none", clinical, "These patients chose nothing of the model"),
+    ):
+        assert said in model_card(write(tmp_path / name, **found, **changes))
+    assert "set beforehand, not chosen on patients; rule 0.5" in model_card(tmp_path / "none")
+    nobody = {
+        "members": epochs, "patients": {"val": {"N0": 0, "N(+)": 0}}, "threshold": fixed,
+        "training_cohort": {"patients": 40, "classes": {"N0": 20, "N(+)": 20}},
+    }  # fmt: skip
+    card = model_card(write(tmp_path / "nobody", **nobody))
+    assert "Epoch kept, the last, as nobody validated: 4" in card
+    assert "Validation patients: none" in card
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "said"),
+    [
+        ("logistic", 1, "A logistic regression, fitted once, without chance."),
+        ("logistic", 3, "A logistic regression, fitted 3 times, once a fold, without chance."),
+        ("boosting", 1, "Gradient boosted trees, fitted once; each tree saw a part of the"),
+        ("boosting", 3, "Gradient boosted trees, fitted 3 times, once a fold; each tree saw a"),
+    ],
+)
+def test_how_a_clinical_model_was_fitted(
+    kind: str, members: int, said: str, tmp_path: Path
+) -> None:
+    told = [{"key": f"k{i}", "seed": 50 + i, "partition": f"fold{i}"} for i in range(members)]
+    card = model_card(
+        write(
+            tmp_path, method="clinical", architecture={"kind": kind}, members=told, encoder=None,
+            training=None, partition={"name": "folds" if members > 1 else "split", "seed": 50},
+        )
+    )  # fmt: skip
+    assert said in card
+    seeds = ", ".join(str(50 + i) for i in range(members))
+    assert (f"Seeds: {seeds}" in card) == (kind == "boosting")
+    assert ("without chance" in card) == (kind == "logistic")
+    assert "Scanner" not in card
+
+
+def test_the_encoders_precision_and_terms_are_told(tmp_path: Path) -> None:
+    encoder = {"name": "vgg16_bn", "weights": "imagenet", "computing": "bfloat16, torch"}
+    card = model_card(write(tmp_path / "a", encoder=encoder))
+    assert "Features were computed in bfloat16, torch" in card
+    assert "Licence of these weights, as far as known: not known" in card
+    file = {"name": "vgg16_bn", "weights": "mine.pth", "weights_sha256": "0" * 64}
+    card = model_card(write(tmp_path / "b", encoder=file))
+    assert "The weights came from a file; its own terms hold." in card
+    assert "Licence" not in card
 
 
 @pytest.mark.parametrize(

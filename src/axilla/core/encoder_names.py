@@ -13,6 +13,8 @@ PATHOLOGY_ENCODERS = (
     "uni", "uni2-h", "conch", "virchow2", "h-optimus-0", "phikon-v2", "prov-gigapath",
 )  # fmt: skip
 """Trained on pathology by their authors; loaded through timm."""
+WITHOUT_BATCH_NORM = frozenset({"alexnet"})
+"""Those of the paper's five that have no BatchNorm."""
 ENCODERS = (*TORCHVISION_ENCODERS, "small_cnn", *PATHOLOGY_ENCODERS)
 TIMM_PREFIX = "timm:"
 _TIMM_NAME = r"timm:[A-Za-z0-9_][A-Za-z0-9_.\-]{0,100}"

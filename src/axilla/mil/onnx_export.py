@@ -29,6 +29,16 @@ MAX_BYTES = 2**31 - 2**24
 """Of weights in one file: protobuf's limit, less room for the graph itself."""
 _BAGS = (1, 3, 10)
 """Sizes of the bags on which both are compared."""
+_THRESHOLD_USE = (
+    "The graph scores one bag; axilla.threshold is for the mean of a patient's probabilities over "
+    "all of the patient's bags."
+)
+_CLINICAL_USE = (
+    "The input `clinical` takes the values that axilla.clinical names, not raw ones: of every "
+    "number its mean is taken off and the rest divided by its sd, both in axilla.preprocessors; "
+    "`column=value` is 1 where the patient has the value, else 0; `column_missing` is 1 where the "
+    "value is missing, which then counts as the mean or as the mode."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,20 +256,27 @@ def _write(graph: BagGraph, example: tuple[Tensor, ...], path: Path, bundle: Bun
 
 def _metadata(bundle: Bundle, graph: BagGraph) -> dict[str, str]:
     """What a reader of the graph alone must know."""
-    columns: dict[int, tuple[str, ...]] = {}
-    for member, (start, _) in zip(bundle.members, graph.slices, strict=True):
-        if member.preprocessor is not None:
-            columns[start] = member.preprocessor.names
+    preprocessors = {
+        start: member.preprocessor
+        for member, (start, _) in zip(bundle.members, graph.slices, strict=True)
+        if member.preprocessor is not None
+    }
+    ordered = [preprocessors[start] for start in sorted(preprocessors)]
     record = bundle.record
-    return {
+    found = {
         "axilla.method": bundle.method,
         "axilla.classes": json.dumps(list(bundle.classes)),
         "axilla.threshold": json.dumps(record.get("threshold", {}).get("value")),
+        "axilla.threshold_use": _THRESHOLD_USE,
         "axilla.members": str(len(bundle.members)),
         "axilla.weights_sha256": str(record.get("weights_sha256", "")),
-        "axilla.clinical": json.dumps([n for start in sorted(columns) for n in columns[start]]),
+        "axilla.clinical": json.dumps([name for one in ordered for name in one.names]),
         "axilla.use": "Research use only: not a medical device.",
     }
+    if ordered:
+        found["axilla.preprocessors"] = json.dumps([one.to_json() for one in ordered])
+        found["axilla.clinical_use"] = _CLINICAL_USE
+    return found
 
 
 def _difference(session: Any, graph: BagGraph, bag: tuple[Tensor, ...]) -> float:

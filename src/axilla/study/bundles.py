@@ -11,7 +11,7 @@ from axilla.core.config_encoder import Encoder
 from axilla.features.encoders import PatchEncoder, encoder_to_fill
 from axilla.mil.bundle import Bundle, from_stored
 
-_NO_SETTINGS = ("weights_sha256", "weights_digest", "licence")
+_NO_SETTINGS = ("weights_sha256", "weights_digest", "licence", "computing")
 """What a record tells of an encoder beside the settings of the study."""
 
 

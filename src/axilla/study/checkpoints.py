@@ -14,7 +14,7 @@ from axilla.cohorts.bcnb_standard import STANDARDS
 from axilla.core import store
 from axilla.core.config import Aggregator, Bags, Patches
 from axilla.core.config_encoder import Encoder
-from axilla.core.encoder_names import TORCHVISION_ENCODERS
+from axilla.core.encoder_names import TORCHVISION_ENCODERS, WITHOUT_BATCH_NORM
 from axilla.core.endpoint import class_names
 from axilla.core.errors import ConfigError, StoreError
 from axilla.features.encoders import encoder_to_fill
@@ -206,7 +206,7 @@ def _stored(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> store.S
 
 def _notes(encoder: str, batch_norm: BatchNormBy) -> tuple[str, ...]:
     found = []
-    if encoder != "alexnet":  # which has no BatchNorm
+    if encoder not in WITHOUT_BATCH_NORM:
         found.append(
             "BatchNorm takes the statistics of each bag, as the authors' code did at test time; "
             "--batch-norm running does not."

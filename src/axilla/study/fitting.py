@@ -51,7 +51,7 @@ class Fitting:
         ]
 
     def seeds(self, method: str, partition: Partition) -> tuple[int, ...]:
-        """Seed of each member; a method without images is fitted without chance, once."""
+        """Seed of each member; one for a method without images."""
         count = self.config.training.seeds if method_spec(method).images else 1
         return tuple(member_seed(partition.seed, index) for index in range(count))
 

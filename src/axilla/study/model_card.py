@@ -5,10 +5,8 @@ Source: Mitchell 2019, doi:10.1145/3287560.3287596.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from axilla.core import store
 from axilla.core.methods import method_title
@@ -16,16 +14,27 @@ from axilla.core.store import ModelRecord
 from axilla.core.store.model_record import (
     SMALLEST_GROUP,
     CohortSummary,
-    Interval,
+    EncoderRecord,
     parse_model_record,
 )
+from axilla.study.card_words import figure_text, listed, plain, section
+from axilla.study.imported_card import (
+    imported_cohort,
+    imported_digests,
+    imported_input,
+    imported_training,
+    imported_validation,
+    imported_what,
+)
 from axilla.study.layout import write_if_new
+from axilla.study.training_words import balance_sentence
 
 CARD = "model_card.md"
-LONGEST = 300
-"""Characters of the data's own text that are shown."""
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&#!$:@]|(?<=www)\.)", re.IGNORECASE)
-_SETTINGS = ("epochs", "optimizer", "lr", "weight_decay", "batch_size", "weight_by", "precision")
+_SETTINGS = (
+    "epochs", "patience", "optimizer", "lr", "weight_decay", "batch_size", "accumulate",
+    "weight_by", "class_weights", "sampling", "precision",
+)  # fmt: skip
+_CLINICAL_KINDS = {"logistic": "a logistic regression", "boosting": "gradient boosted trees"}
 _MEASURES = {
     "sensitivity": "Sensitivity", "specificity": "Specificity",
     "ppv": "Positive predictive value", "npv": "Negative predictive value",
@@ -58,29 +67,10 @@ def model_card(folder: Path) -> str:
 
 def card_of(record: ModelRecord) -> str:
     """The card of a record; text from data is escaped, so that it stays text."""
-    parts = [
-        f"# Model card: {plain(method_title(record.method))}",
-        _section("What it is", _what(record)),
-        _section("Intended use", _use(record)),
-        _section("Training cohort", _cohort(record)),
-        _section("Input and encoder", _input(record)),
-        _section("Training", _training(record)),
-        _section("Threshold, and what it meant on validation", _validation(record)),
-        _section("Limits", _limits(record)),
-        _section("Versions and digests", _digests(record)),
-    ]
+    sections = {**_SECTIONS, **(_IMPORTED if record.source is not None else {})}
+    parts = [f"# Model card: {plain(method_title(record.method))}"]
+    parts += [section(title, tell(record)) for title, tell in sections.items()]
     return "\n\n".join(parts) + "\n"
-
-
-def plain(text: object) -> str:
-    """Text from data as Markdown that shows it and does nothing else: one line, no markup."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    short = line if len(line) <= LONGEST else line[:LONGEST] + "…"
-    return _SPECIAL.sub(r"\\\1", short)
-
-
-def _section(title: str, lines: Iterable[str]) -> str:
-    return f"## {title}\n\n" + "\n".join(lines)
 
 
 def _what(record: ModelRecord) -> Iterator[str]:
@@ -89,7 +79,7 @@ def _what(record: ModelRecord) -> Iterator[str]:
         "a multiple-instance network over the patches of the core-needle biopsy slide"
         + (", fused with clinical data" if record.clinical is not None else "")
         if record.architecture.kind == "dl-cnb"
-        else f"a {plain(record.architecture.kind)} model of clinical data alone"
+        else f"{_clinical_kind(record)} of clinical data alone"
     )
     if count > 1:
         folds = len({member.partition for member in record.members})
@@ -103,8 +93,13 @@ def _what(record: ModelRecord) -> Iterator[str]:
     yield "- Classes, in the order of the probabilities: " + ", ".join(map(plain, record.classes))
     if record.study:
         yield f"- Trained in the study: {plain(record.study)}"
-    if record.original:
-        yield "- The weights are an imported checkpoint of the original code."
+    if record.source is not None:
+        yield from imported_what()
+
+
+def _clinical_kind(record: ModelRecord) -> str:
+    kind = record.architecture.kind
+    return _CLINICAL_KINDS.get(kind, f"a {plain(kind)} model")
 
 
 def _endpoint(record: ModelRecord) -> str:
@@ -143,9 +138,22 @@ def _cohort(record: ModelRecord) -> Iterator[str]:
     val = record.patients.get("val")
     if val:
         shown = ", ".join(f"{count:,} {plain(name)}" for name, count in val.items())
+        chose = _chosen_on_validation(record)
+        who = f", who chose {chose}" if chose else ""
         total = sum(val.values())
-        yield f"- Validation patients, who chose epoch and threshold: {total:,} ({shown})"
-    yield f"- Groups under {SMALLEST_GROUP} patients are not told."
+        yield f"- Validation patients{who}: " + (f"{total:,} ({shown})" if total else "none")
+    yield f"- Clinical groups under {SMALLEST_GROUP} patients are not told."
+
+
+def _chosen_on_validation(record: ModelRecord) -> str:
+    """What the validation patients decided; empty where they decided nothing."""
+    validated = any(record.patients.get("val", {}).values())
+    parts = []
+    if validated and any(member.best_epoch is not None for member in record.members):
+        parts.append("the epoch")
+    if record.threshold.validation_patients is not None:
+        parts.append("the threshold")
+    return " and ".join(parts)
 
 
 def _columns(summary: CohortSummary) -> Iterator[str]:
@@ -176,19 +184,12 @@ def _input(record: ModelRecord) -> Iterator[str]:
         length = record.architecture.features
         yield f"- Features of length {length} made elsewhere, by {plain(maker)}."
     elif encoder is not None:
-        way = "trained end to end, part of this bundle" if encoder.trainable else "frozen"
-        yield f"- Encoder: {plain(encoder.name)}, {way}; first weights: {plain(encoder.weights)}"
-        licence = encoder.licence or "none needed, they were drawn at random"
-        yield f"- Licence of these weights, as far as known: {plain(licence)}"
-        if encoder.weights_digest is not None:
-            yield f"- Digest of the weights: {plain(encoder.weights_digest)}"
-        if encoder.weights_sha256 is not None:
-            yield "- The weights came from a file; its own terms hold."
+        yield from _own_encoder(encoder)
     for title, settings in (
         ("Patches", record.patches), ("Stain normalisation", record.stain), ("Bags", record.bags),
     ):  # fmt: skip
         if settings:
-            yield f"- {title}: {_listed(settings)}"
+            yield f"- {title}: {listed(settings)}"
     if record.clinical is not None:
         kinds = ("numeric", "categorical", "statuses")
         columns = [name for kind in kinds for name in record.clinical.get(kind, ())]
@@ -197,28 +198,64 @@ def _input(record: ModelRecord) -> Iterator[str]:
             yield f"- Missing clinical values: {plain(record.clinical['missing'])}"
 
 
-def _listed(settings: Mapping[str, Any]) -> str:
-    shown = {n: v for n, v in settings.items() if v is not None and not isinstance(v, dict | list)}
-    return ", ".join(f"{plain(name)} {plain(value)}" for name, value in shown.items())
+def _own_encoder(encoder: EncoderRecord) -> Iterator[str]:
+    drawn = encoder.weights == "none"
+    way = "trained end to end, part of this bundle" if encoder.trainable else "frozen"
+    first = "drawn at random" if drawn else plain(encoder.weights)
+    yield f"- Encoder: {plain(encoder.name)}, {way}; first weights: {first}"
+    if encoder.weights_sha256 is not None:
+        yield "- The weights came from a file; its own terms hold."
+    else:
+        none = "none needed, they were drawn at random"
+        licence = encoder.licence or (none if drawn else "not known")
+        yield f"- Licence of these weights, as far as known: {plain(licence)}"
+    if encoder.weights_digest is not None:
+        yield f"- Digest of the weights: {plain(encoder.weights_digest)}"
+    if encoder.computing is not None:
+        yield (
+            f"- Features were computed in {plain(encoder.computing)}; in another precision, as "
+            "another machine may choose, probabilities move a little."
+        )
 
 
 def _training(record: ModelRecord) -> Iterator[str]:
-    if record.source is not None:
-        yield f"- Trained elsewhere; imported from {_listed(record.source)}"
-        return
     if record.training is None:
-        yield f"- A {plain(record.architecture.kind)} model, fitted once, without chance."
+        yield from _clinical_training(record)
         return
     if record.aggregator is not None:
-        yield f"- Pooling: {_listed(record.aggregator)}"
+        yield f"- Pooling: {listed(record.aggregator)}"
     chosen = {name: record.training[name] for name in _SETTINGS if name in record.training}
-    yield f"- Settings: {_listed(chosen)}"
+    yield f"- Settings: {listed(chosen)}"
     yield f"- Seeds: {', '.join(str(member.seed) for member in record.members)}"
     epochs = [str(m.best_epoch + 1) for m in record.members if m.best_epoch is not None]
     if epochs:
-        yield f"- Epoch kept, by the AUC in validation: {', '.join(epochs)}"
-    if record.batch_norm == "batch":
-        yield "- Batch normalisation uses the bag's own patches, as the original code did."
+        if _over_folds(record):
+            how = "by the AUC in its fold's validation, the last where nobody validated"
+        elif any(record.patients.get("val", {}).values()):
+            how = "by the AUC in validation"
+        else:
+            how = "the last, as nobody validated"
+        yield f"- Epoch kept, {how}: {', '.join(epochs)}"
+
+
+def _clinical_training(record: ModelRecord) -> Iterator[str]:
+    kind = record.architecture.kind
+    times = f"{len(record.members)} times, once a fold" if len(record.members) > 1 else "once"
+    if kind == "logistic":
+        yield f"- A logistic regression, fitted {times}, without chance."
+        return
+    if kind == "boosting":
+        yield (
+            f"- Gradient boosted trees, fitted {times}; each tree saw a part of the training "
+            "patients, drawn by the seed."
+        )
+    else:
+        yield f"- {_clinical_kind(record).capitalize()}, fitted {times}."
+    yield f"- Seeds: {', '.join(str(member.seed) for member in record.members)}"
+
+
+def _over_folds(record: ModelRecord) -> bool:
+    return record.partition is not None and record.partition.name == "folds"
 
 
 def _validation(record: ModelRecord) -> Iterator[str]:
@@ -234,16 +271,20 @@ def _validation(record: ModelRecord) -> Iterator[str]:
             f"the mean of those of {threshold.mean_of} folds" if threshold.mean_of is not None
             else f"chosen on {threshold.validation_patients} validation patients"
             if threshold.validation_patients is not None
-            else "fixed"
+            else "set beforehand, not chosen on patients"
         )  # fmt: skip
         yield (
             f"- Positive from a probability of {threshold.value:.4f} on ({how}; rule "
             f"{plain(threshold.rule)})."
         )
     if found is None:
-        yield "- No validation figures: no patients were kept apart from all of its training."
+        yield "- No validation figures: " + (
+            "every patient of the study trained or validated some of the members."
+            if _over_folds(record)
+            else "no patients were kept for validation."
+        )
         return
-    yield f"- AUC: {_figure(found.auc)}, {found.n} patients" + (
+    yield f"- AUC: {figure_text(found.auc)}, {found.n} patients" + (
         f", {found.positives} of them {plain(record.classes[1])}"
         if found.positives is not None
         else ""
@@ -251,25 +292,21 @@ def _validation(record: ModelRecord) -> Iterator[str]:
     for name, title in _MEASURES.items():
         figure = getattr(found, name)
         if figure is not None:
-            yield f"- {title}: {_figure(figure)}"
+            yield f"- {title}: {figure_text(figure)}"
     if found.confusion is not None:
         counts = found.confusion
         yield (
             f"- True positives {counts['tp']}, false negatives {counts['fn']}, true negatives "
             f"{counts['tn']}, false positives {counts['fp']}"
         )
+    chose = _chosen_on_validation(record)
     yield (
-        "- These patients chose the epoch and the threshold: the figures are optimistic, and no "
-        "substitute for a test cohort."
+        f"- These patients chose {chose}: the figures are optimistic, and no substitute for a "
+        "test cohort."
+        if chose
+        else "- These patients chose nothing of the model, but are of its own study: no substitute "
+        "for a cohort of another hospital."
     )
-
-
-def _figure(figure: Interval) -> str:
-    if figure.value is None:
-        return f"not defined ({plain(figure.reason or 'no reason given')})"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} (95% CI {figure.low:.3f} to {figure.high:.3f})"
 
 
 def _limits(record: ModelRecord) -> Iterator[str]:
@@ -281,7 +318,20 @@ def _limits(record: ModelRecord) -> Iterator[str]:
             else "see record."
         )
     )
-    yield "- Scanner, stain and case mix of another site shift the probabilities and the threshold."
+    training = record.training or {}
+    balance = balance_sentence(
+        class_weights=training.get("class_weights", "none"),
+        sampling=training.get("sampling", "all"),
+        classes=[plain(name) for name in record.classes],
+    )
+    if balance is not None:
+        yield f"- {balance}"
+    yield (
+        "- Scanner, stain and case mix of another site shift the probabilities and the threshold."
+        if record.architecture.kind == "dl-cnb"
+        else "- The case mix of another site, and how it measures these data, shift the "
+        "probabilities and the threshold."
+    )
     summary = record.training_cohort
     if summary is not None and summary.patients < 200:
         yield f"- Trained on {summary.patients} patients: few."
@@ -299,3 +349,23 @@ def _digests(record: ModelRecord) -> Iterator[str]:
     if record.history_sha256 is not None:
         yield f"- SHA-256 of history.csv: `{record.history_sha256}`"
     yield f"- Key of the training: {plain(record.key)}"
+
+
+_SECTIONS: Mapping[str, Callable[[ModelRecord], Iterator[str]]] = {
+    "What it is": _what,
+    "Intended use": _use,
+    "Training cohort": _cohort,
+    "Input and encoder": _input,
+    "Training": _training,
+    "Threshold, and what it meant on validation": _validation,
+    "Limits": _limits,
+    "Versions and digests": _digests,
+}
+_IMPORTED: Mapping[str, Callable[[ModelRecord], Iterator[str]]] = {
+    "Training cohort": imported_cohort,
+    "Input and encoder": imported_input,
+    "Training": imported_training,
+    "Threshold, and what it meant on validation": imported_validation,
+    "Versions and digests": imported_digests,
+}
+"""Of a model that was trained elsewhere, in place of those above."""

@@ -15,6 +15,7 @@ from axilla import __version__
 from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
 from axilla.core import store
 from axilla.core.config import Clinical
+from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.methods import method_spec
 from axilla.core.store.model_record import SMALLEST_GROUP
 from axilla.core.types import Partition, Patient
@@ -167,12 +168,20 @@ def _encoder(
     if fitting.imported is not None:
         return record
     config = fitting.config.encoder
+    computing = None
     if not config.trainable:
         slide = next(s for p in fitting.patients(partition, "train") for s in p.slides)
         path = Layout(fitting.config.out).features(config.name, slide.slide_id)
         first_weights = store.read_weights_digest(path)
-    terms = None if config.weights == "none" else encoder_availability(config.name).terms
-    return {**record, "weights_digest": first_weights, "licence": terms}
+        computing = store.read_computing(path)
+    # A file's terms are its own, not those of the published weights.
+    published = config.weights in WEIGHTS_WORDS and config.weights != "none"
+    return {
+        **record,
+        "weights_digest": first_weights,
+        "licence": encoder_availability(config.name).terms if published else None,
+        "computing": computing,
+    }
 
 
 def same_but(record: Mapping[str, Any], **changes: Any) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from axilla.core.store.atomic import (
     write_text,
     writing,
 )
-from axilla.core.store.feature_facts import read_weights_digest
+from axilla.core.store.feature_facts import read_computing, read_weights_digest
 from axilla.core.store.feature_rows import FeatureRows, open_features, plain_rows
 from axilla.core.store.features import Features, read_features, read_features_key, write_features
 from axilla.core.store.grids import read_grid, read_grid_key, write_grid
@@ -53,6 +53,7 @@ __all__ = [
     "locked",
     "open_features",
     "plain_rows",
+    "read_computing",
     "read_features",
     "read_features_key",
     "read_grid",

@@ -57,7 +57,11 @@ class EncoderRecord(Strict):
     """Of the weights it encoded with (frozen) or began with (end to end), name by name."""
     trainable: bool = False
     licence: str | None = None
-    """Licence of the published weights in a few words; their own page decides."""
+    """Licence of the published weights in a few words; their own page decides. Null for drawn ones
+    and for a file's."""
+    computing: str | None = None
+    """Precision and library that frozen features were computed with, such as `bfloat16, torch`:
+    what `precision: auto` came to. Null where the encoder was trained, or it is not known."""
     imported: bool = False
     """Whether the features were made elsewhere."""
 
