@@ -343,14 +343,14 @@ def _run(study: Path, *, until: Step, exclude_failed: bool) -> None:
 
 
 def _start_processes(count: int) -> None:
-    """Start this command so many times over, unless `torchrun` did so; then it does not return."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    """Start this command so many times over, and end with it, unless that was done already."""
+    from axilla.launching import LAUNCHED, run_together
+
+    if LAUNCHED in os.environ:
         return
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count))
-    command = [sys.executable, *launcher, "-m", "axilla.cli", *sys.argv[1:]]
     sys.stdout.flush()
-    os.execv(sys.executable, command)  # noqa: S606 - ourselves
+    command = ["-m", "axilla.cli", *sys.argv[1:]]
+    raise typer.Exit(run_together(command, count=count, told={0, INPUT_ERROR, BUSY}))
 
 
 def _audit(study: Path) -> None:

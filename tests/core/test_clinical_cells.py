@@ -177,3 +177,63 @@ def test_a_measurement_named_as_a_category(study, rows, column, make, wrong):
     reading = read_cohort(study(table, clinical={"categorical": [column]}))
     assert [p.cause.split(" has ")[0] for p in reading.problems] == [f"`{column}`"] * wrong
     assert all(p.fatal for p in reading.problems)
+
+
+DASHES = ["-", "\u2013", "\u2014", "\u2212", "\uff0d"]
+
+
+def test_a_minus_beside_a_plus_is_negative_and_not_missing(study, rows):
+    table = many(rows, er=lambda i: "+" if i % 3 == 0 else DASHES[i % 5], age=lambda i: 40 + i)
+    table[1]["er"] = ""
+    for missing, problems in (("impute", []), ("refuse", ["`er` is missing."])):
+        clinical = {"numeric": ["age"], "categorical": ["er"], "missing": missing}
+        reading = read_cohort(study(table, clinical=clinical))
+        assert [p.cause for p in reading.problems] == problems
+    kept = read_cohort(study(table, clinical=clinical | {"missing": "impute"})).cohort
+    assert [p.clinical["er"] for p in kept.patients] == ["+", None, *("-", "+", "-") * 3, "-"]
+    assert kept.frame["er"].value_counts().to_dict() == {"-": 7, "+": 4}
+
+
+def test_a_dash_in_a_column_of_numbers_is_missing(study, rows):
+    rows[1]["age"], rows[2]["age"] = "-", "\u2013"
+    reading = read_cohort(study(rows, clinical={"missing": "impute"}))
+    assert not reading.problems
+    assert [p.clinical["age"] for p in reading.cohort.patients] == [40.0, None, None, 70.0]
+
+
+@pytest.mark.parametrize("missing", ["impute", "refuse"])
+def test_a_dash_that_may_say_two_things_is_told_once_for_its_column(study, rows, missing):
+    table = many(rows, her2=lambda i: "-" if i % 3 == 0 else f"{i % 3}+")
+    clinical = {"categorical": ["her2"], "missing": missing}
+    (problem,) = read_cohort(study(table, clinical=clinical)).problems
+    assert (problem.fatal, problem.patient) == (True, None)
+    assert problem.cause == (
+        "`her2` is a dash in 4 rows and `+` in none, so that the dash may say negative or missing."
+    )
+    assert problem.remedy == (
+        "Write negative, or leave the cells empty where the value is missing; if `-` is a "
+        'category, declare it: {name: her2, values: ["+", "-"]}.'
+    )
+    declared = {"categorical": [{"name": "her2", "values": ["\u2013", "1+", "2+"]}]}
+    reading = read_cohort(study(table, clinical=declared | {"missing": missing}))
+    assert not reading.problems
+    assert [p.clinical["her2"] for p in reading.cohort.patients[:3]] == ["-", "1+", "2+"]
+
+
+def test_a_dash_of_a_column_that_no_method_reads(study, rows):
+    for row, er, pr in zip(rows, "+-+-", ("positive", "-", "positive", ""), strict=True):
+        row |= {"er": er, "pr": pr}
+    files = tuple(f"{row['patient_id']}.svs" for row in rows)
+    reading = read_cohort(study(rows, slides=files, methods=["dl-cnb"]))
+    assert not reading.problems
+    assert reading.cohort.frame["er"].tolist() == ["+", "-", "+", "-"]
+    assert reading.cohort.frame["pr"].isna().tolist() == [False, True, False, True]
+
+
+def test_an_endpoint_of_plus_and_minus(study, rows):
+    for row, response in zip(rows, "+-+-", strict=True):
+        row["response"] = response
+    endpoint = {"column": "response", "negative": "-", "positive": "+"}
+    reading = read_cohort(study(rows, endpoint=endpoint))
+    assert not reading.problems
+    assert [p.label for p in reading.cohort.patients] == [1, 0, 1, 0]

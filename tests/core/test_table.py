@@ -79,6 +79,16 @@ def test_bad_tables(tmp_path: Path, name, content, cause):
     assert caught.value.problem.remedy
 
 
+def test_a_lone_dash_is_a_missing_cell_unless_its_column_may_hold_signs(tmp_path: Path):
+    rows = ["-,-", "\u2013,\u2013", "\u2212,\u2212", "\uff0d,\uff0d", "40,\uff0b", "-1,n/a"]
+    (tmp_path / "t.csv").write_text("patient_id,age,er\n" + "\n".join(f"p,{r}" for r in rows))
+    assert read_table(tmp_path / "t.csv")["age"].tolist() == ["", "", "", "", "40", "-1"]
+    assert read_table(tmp_path / "t.csv")["er"].tolist() == ["", "", "", "", "+", ""]
+    signed = read_table(tmp_path / "t.csv", signs=["er", "pr"])
+    assert signed["age"].tolist() == ["", "", "", "", "40", "-1"]
+    assert signed["er"].tolist() == ["-", "-", "-", "-", "+", ""]
+
+
 def test_a_longer_row_is_no_silent_loss(tmp_path: Path):
     (tmp_path / "t.csv").write_text("patient_id,age\n1,40\n2,50,60\n")
     with pytest.raises(CohortError, match="Expected 2 fields in line 3, saw 3"):

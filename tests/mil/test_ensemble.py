@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 import pytest
 
-from axilla.mil.ensemble import combine, mean_attention, member_seed
+from axilla.mil.ensemble import combine, mean_attention
 
 
 def test_mean_and_spread_of_two_classes():
@@ -31,10 +31,3 @@ def test_one_model_has_no_spread_and_keeps_its_score():
 def test_attention_is_the_mean_and_absent_where_it_was():
     found = mean_attention([np.array([1.0, np.nan, 0.5]), np.array([2.0, np.nan, 1.5])])
     np.testing.assert_array_equal(found, [1.5, np.nan, 1.0])
-
-
-def test_the_first_member_has_the_study_s_seed_and_no_two_have_one():
-    assert member_seed(8888, 0) == 8888
-    seeds = [member_seed(seed, index) for seed in (8888, 8889) for index in range(50)]
-    assert len(set(seeds)) == 100
-    assert all(0 <= seed < 2**32 for seed in seeds)

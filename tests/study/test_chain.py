@@ -82,7 +82,9 @@ def test_patches(finished: Study) -> None:
 def test_predictions(finished: Study) -> None:
     config, _ = finished
     frame = pd.read_csv(config.out / "predictions.csv")
-    assert list(frame.columns) == ["patient_id", "method", "cohort", "label", "score"]
+    columns = ["patient_id", "method", "cohort", "label", "score", "imputed"]
+    assert list(frame.columns) == columns
+    assert frame["imputed"].isna().all()
     assert len(frame) == 90
     assert frame["score"].between(0, 1).all()
     by_method = frame.set_index(["method", "patient_id"])["score"]

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from axilla.analysis.metrics import evaluate
+from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.study.chain import check, run
 
@@ -128,3 +130,21 @@ def test_table_1_and_t_stage_of_a_size_in_mm(study, tmp_path: Path):
     stages = [[line for line in lines if not line.startswith('"Tumor size')] for lines in rows]
     assert stages[0] == stages[1]
     assert any("Tumor size, mm" in line for line in rows[1])
+
+
+def test_every_score_tells_what_was_filled_in_for_it(study):
+    frame = table(age={3: "", 50: ""}, er={50: "", 51: "low"})
+    clinical = {"categorical": ["er"], "missing": "impute", "unseen": "unknown"}
+    config = study(frame, clinical=clinical, threshold=0.5)
+    metrics = run(config, until="evaluate").metrics
+    scores = store.read_predictions(config.out / "predictions.csv")
+    assert list(scores.columns)[-2:] == ["score", "imputed"]
+    for method in ("clinical", "clinical-boosting"):
+        rows = scores[scores["method"] == method].set_index("patient_id")["imputed"]
+        assert rows[rows != ""].to_dict() == {"p3": "age", "p50": "age;er", "p51": "er"}
+    written = (config.out / "predictions.csv").read_text()
+    assert written.count(",age;er\n") == 2
+    assert written.count(",\n") == 114  # nothing was filled in
+    for table_of in (scores, scores.drop(columns="imputed")):
+        found = evaluate(table_of, endpoint="n0-vs-npos", threshold_rule=0.5)
+        assert found["methods"] == metrics["methods"]

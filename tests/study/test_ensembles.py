@@ -105,7 +105,8 @@ def test_scores_are_the_members_mean_and_come_with_their_spread(
 ) -> None:
     config, metrics = three
     frame = store.read_predictions(config.out / "predictions.csv")
-    assert list(frame.columns) == ["patient_id", "method", "cohort", "label", "score", "spread"]
+    columns = ["patient_id", "method", "cohort", "label", "score", "spread", "imputed"]
+    assert list(frame.columns) == columns
     assert (frame["spread"] > 0).all()
     for cohort, rows in frame.groupby("cohort"):
         told = metrics["methods"]["dl-cnb+c"][cohort]["spread"]

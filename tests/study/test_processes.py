@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import json
-import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
-from axilla import cli
+from axilla import cli, launching
 from axilla.core.config import StudyConfig
 from axilla.core.errors import ConfigError
 from axilla.study.chain import run
@@ -65,14 +66,39 @@ def test_devices_that_were_not_started_are_refused_before_any_computing(
 def test_the_command_starts_as_many_processes_as_the_study_wants(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    started: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda path, command: started.append(command))
+    started: list[tuple[list[str], int]] = []
+
+    def run_together(command: list[str], *, count: int, told: set[int]) -> int:
+        started.append((command, count))
+        assert told == {0, cli.INPUT_ERROR, cli.BUSY}
+        return cli.BUSY
+
+    monkeypatch.setattr(launching, "run_together", run_together)
     monkeypatch.setattr(sys, "argv", ["axilla", "train", "study.yaml"])
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    cli._start_processes(4)
-    assert started[0][-6:] == [
-        "--nproc-per-node", "4", "-m", "axilla.cli", "train", "study.yaml",
-    ]  # fmt: skip
+    with pytest.raises(typer.Exit) as ended:
+        cli._start_processes(4)
+    assert ended.value.exit_code == cli.BUSY
+    assert started == [(["-m", "axilla.cli", "train", "study.yaml"], 4)]
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     cli._start_processes(4)
     assert len(started) == 1, "those that were started start no more"
+
+
+def test_a_mistake_is_a_sentence_and_code_2_with_two_devices_too(
+    plain_study: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    settings = study_of(plain_study)
+    settings["training"] = {"epochs": 1, "devices": 2, "batch_size": 4, "restarts": None}
+    (settings["slides"] / "P03.png").unlink()
+    study = tmp_path / "study.yaml"
+    plain = StudyConfig.model_validate(settings).model_dump(mode="json")
+    study.write_text(yaml.safe_dump(plain), encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "axilla.cli", "train", str(study)],
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert ended.returncode == cli.INPUT_ERROR
+    assert ended.stderr.startswith("1 problem in the inputs:\n1. ")
+    assert "patient: P03" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "torch" not in ended.stderr

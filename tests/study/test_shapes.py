@@ -44,7 +44,7 @@ def test_cross_validation(
     result = run(StudyConfig.model_validate(settings))
     frame = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert list(frame.columns) == [
-        "patient_id", "method", "cohort", "label", "score", "repeat", "fold",
+        "patient_id", "method", "cohort", "label", "score", "repeat", "fold", "imputed",
     ]  # fmt: skip
     tests = frame[(frame["cohort"] == "test") & (frame["method"] == "dl-cnb")]
     assert (tests.groupby("patient_id").size() == 2).all(), "once a repeat"
@@ -76,7 +76,7 @@ def test_three_classes(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
     result = run(StudyConfig.model_validate(settings))
     frame = pd.read_csv(tmp_path / "out" / "predictions.csv")
     scores = ["score_N0", "score_N+(1-2)", "score_N+(>=3)"]
-    assert list(frame.columns) == ["patient_id", "method", "cohort", "label", *scores]
+    assert list(frame.columns) == ["patient_id", "method", "cohort", "label", *scores, "imputed"]
     assert np.allclose(frame[scores].sum(axis=1), 1)
     assert result.metrics is not None
     entry = result.metrics["methods"]["dl-cnb"]["test"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from axilla.core.config_clinical import KNOWN_CATEGORIES, CategoricalColumn, NumericColumn
 from axilla.core.errors import Problem
+from axilla.core.signs import plain_sign
 from axilla.core.table import parse_number
 
 if TYPE_CHECKING:
@@ -63,6 +64,30 @@ def in_declared_units(
     return table, tuple(notes)
 
 
+def signed_columns(config: StudyConfig) -> tuple[str, ...]:
+    """Columns in which a lone dash may be a category: the categories, and an endpoint with one."""
+    names = config.clinical.categorical_names
+    if isinstance(config.endpoint, str):
+        return names
+    signed = any(plain_sign(name) == "-" for name in config.endpoint.names)
+    return (*names, config.endpoint.column) if signed else names
+
+
+def without_unclear_dashes(table: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:
+    """The table for a study that only describes its clinical columns: an unclear dash is missing.
+
+    A study that learns from them refuses the column instead (`column_problems`).
+    """
+    unclear = {
+        column.name: table[column.name].replace("-", "")
+        for column in config.clinical.categorical
+        if column.name in table.columns
+        and not _dash_is_category(column, table[column.name])
+        and (isinstance(config.endpoint, str) or column.name != config.endpoint.column)
+    }
+    return table.assign(**unclear)
+
+
 def _times(cell: str, factor: float) -> str:
     number = parse_number(cell) if cell else None
     return cell if number is None else f"{number * factor:.12g}"
@@ -76,7 +101,8 @@ def column_problems(table: pd.DataFrame, config: StudyConfig) -> dict[str, Probl
         if cause is not None:
             found[number.name] = _of_column(cause, file=config.cohort)
     for category in config.clinical.categorical:
-        cause = _measured(category, table[category.name])
+        cells = table[category.name]
+        cause = _measured(category, cells) or _unclear_dash(category, cells)
         if cause is not None:
             found[category.name] = _of_column(cause, file=config.cohort)
     return found
@@ -119,6 +145,24 @@ def _measured(column: CategoricalColumn, cells: pd.Series[str]) -> Cell | None:
         f"Name it under clinical.numeric, write categories such as positive and negative, or "
         f"declare its values: {{name: {column.name}, values: [...]}}.",
     )
+
+
+def _unclear_dash(column: CategoricalColumn, cells: pd.Series[str]) -> Cell | None:
+    """A dash that may stand for negative as well as for nothing, by all that the column holds."""
+    if not (cells == "-").any() or _dash_is_category(column, cells):
+        return None
+    count = int((cells == "-").sum())
+    return Cell(
+        f"`{column.name}` is a dash in {count} row{'s' if count != 1 else ''} and `+` in none, so "
+        "that the dash may say negative or missing.",
+        f"Write negative, or leave the cells empty where the value is missing; if `-` is a "
+        f'category, declare it: {{name: {column.name}, values: ["+", "-"]}}.',
+    )
+
+
+def _dash_is_category(column: CategoricalColumn, cells: pd.Series[str]) -> bool:
+    """Whether the study declares a dash as a value of the column, or `+` stands beside it."""
+    return "-" in column.known_values or bool((cells == "+").any())
 
 
 def number_problem(column: NumericColumn, value: float) -> Cell | None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from axilla.core.clinical_cells import cell_problem, column_problems, in_declared_units
+from axilla.core.clinical_cells import (
+    cell_problem,
+    column_problems,
+    in_declared_units,
+    signed_columns,
+    without_unclear_dashes,
+)
 from axilla.core.config import ColumnSplit, LeaveOutSplit, StudyConfig
 from axilla.core.endpoint import (
     Outside,
@@ -68,10 +74,12 @@ def read_cohort(config: StudyConfig) -> CohortReading:
     CohortError
         The table cannot be read or lacks a column that the study names.
     """
-    table = read_table(config.cohort)
+    table = read_table(config.cohort, signs=signed_columns(config))
     notes: tuple[Problem, ...] = ()
     if config.uses_clinical:
         table, notes = in_declared_units(table, config)
+    else:
+        table = without_unclear_dashes(table, config)
     _require(table, config)
     told = column_problems(table, config) if config.uses_clinical else {}
     problems: list[Problem] = list(told.values())

@@ -17,6 +17,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from axilla.core.config_base import Strict
+from axilla.core.signs import plain_sign
 
 ColumnName = Annotated[str, Field(max_length=200, pattern=r"\S")]
 
@@ -135,7 +136,7 @@ class CategoricalColumn(_Column):
     @property
     def known_values(self) -> tuple[str, ...]:
         """The declared values as cells are compared with them: lower case, no blanks around."""
-        return tuple(value.strip().lower() for value in self.values or ())
+        return tuple(plain_sign(value.strip().lower()) for value in self.values or ())
 
 
 def _numbers(*names: str) -> tuple[NumericColumn, ...]:

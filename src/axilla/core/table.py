@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from axilla.core.errors import CohortError
+from axilla.core.signs import plain_sign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nat", "<na>", "-"})
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nat", "<na>"})
+"""Cells that hold nothing, in lower case; a lone dash is another unless its column says more."""
 MAX_BYTES = 256 * 1024**2
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, *, signs: Collection[str] = ()) -> pd.DataFrame:
     """Read a .csv, .xlsx or .parquet table as text, its column names in lower case with `_`.
+
+    Parameters
+    ----------
+    path
+        The table.
+    signs
+        Columns in which a lone dash may be a category: it stays, as `-`. Elsewhere it is a missing
+        cell.
 
     Returns
     -------
@@ -50,13 +60,18 @@ def read_table(path: Path) -> pd.DataFrame:
         raise CohortError(
             f"the column `{twice[0]}` stands in it twice.", "Keep one of the two.", file=path
         )
-    frame = frame.map(
-        lambda cell: "" if str(cell).strip().lower() in MISSING else str(cell).strip()
-    )
+    frame = frame.map(_cell)
+    for name in frame.columns.difference(list(signs)):
+        frame[name] = frame[name].replace("-", "")
     frame = frame[(frame != "").any(axis=1)]
     if frame.empty:
         raise CohortError("the table has no rows.", "Give one row a patient.", file=path)
     return frame
+
+
+def _cell(value: object) -> str:
+    text = str(value).strip()
+    return "" if text.lower() in MISSING else plain_sign(text)
 
 
 def _parse(path: Path) -> pd.DataFrame:

@@ -206,4 +206,7 @@ class Prediction:
     spread: float | None = None
     """SD over an ensemble's members of the probability of the positive class (with more than two,
     of the likeliest class); None where one model scored."""
+    imputed: tuple[str, ...] | None = None
+    """Clinical columns whose value was missing and imputed, or a category unknown to the model;
+    None where the method reads no clinical data."""
     extra: Mapping[str, float] = field(default_factory=dict)

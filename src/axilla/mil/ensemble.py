@@ -51,11 +51,3 @@ def mean_attention(maps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Mean over members of a slide's attention [n]; NaN where no member gave any."""
     # Members see the same bags, so that a patch has attention from all of them or from none.
     return np.asarray(np.mean(np.stack(maps), axis=0))
-
-
-def member_seed(seed: int, index: int) -> int:
-    """Seed of the i-th member; the first has the study's own.
-
-    It does not depend on how many there are, so that adding members trains only the new ones.
-    """
-    return seed if index == 0 else int(np.random.SeedSequence([seed, index]).generate_state(1)[0])

@@ -21,6 +21,7 @@ from axilla.mil.batches import (
     choose_bags,
     draw_bags_of,
 )
+from axilla.mil.seeds import process_seed
 from axilla.mil.weighting import balance_classes, draw_balanced
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Feed:
         self.share = share
         self.size = batch_size(config, learns=learns, processes=share.of)
         self.rng = np.random.default_rng(seed)
-        self.generator = torch.Generator().manual_seed(seed_of(seed, share.rank))
+        self.generator = torch.Generator().manual_seed(process_seed(seed, share.rank))
         self.augments = config.augment and learns
         self.drawn: list[list[BagOfSlide]] | None = None
         # Features come in the numbers they are multiplied in; patches are bytes.
@@ -154,11 +155,6 @@ def batch_size(config: Training, *, learns: bool, processes: int) -> int:
             f"Set a multiple of {processes}.",
         )
     return config.batch_size
-
-
-def seed_of(seed: int, rank: int) -> int:
-    """The first process's seed is the study's; the others' dropout is not to be the same."""
-    return seed if rank == 0 else int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
 
 
 def _own_share(bags: Sequence[BagOfSlide], *, size: int, share: Share) -> list[BagOfSlide]:

@@ -16,10 +16,11 @@ from torch import Tensor
 from axilla.core.errors import ConfigError
 from axilla.mil.devices import denormals_flushed, make_fabric, repeatable, share_buffers, sum_over
 from axilla.mil.encoding import own_encoding
-from axilla.mil.feeding import Feed, Share, TrainingData, seed_of
+from axilla.mil.feeding import Feed, Share, TrainingData
 from axilla.mil.history import SCALARS, Epoch, History, TrainingLog
 from axilla.mil.prediction import predict_patients
 from axilla.mil.resuming import Keeper, Keeping, Parts
+from axilla.mil.seeds import process_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,7 +86,7 @@ def train(
         model, optimizer = fabric.setup(module, adam)
         schedule = _schedule(adam, config)
         if share.rank:
-            torch.manual_seed(seed_of(seed, share.rank))
+            torch.manual_seed(process_seed(seed, share.rank))
         learns = module.encoder is not None
         feed = Feed(data, config=config, bags=bags, seed=seed, learns=learns, share=share)
         keeper = Keeper(keeping, Parts(fabric, module, adam, schedule, feed))

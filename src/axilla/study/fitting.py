@@ -12,7 +12,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.methods import method_spec
 from axilla.core.types import Cohort, CohortName, Partition, Patient
-from axilla.mil.ensemble import member_seed
+from axilla.mil.seeds import member_seed
 from axilla.study.given import BagIndices, bags_record
 from axilla.study.imported import Imported
 from axilla.study.instances import SlideArrays

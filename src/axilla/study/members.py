@@ -143,6 +143,7 @@ def _folds_record(fitting: Fitting, bundles: list[Bundle]) -> dict[str, Any]:
     patients, classes = fitting.cohort.patients, fitting.cohort.classes
     values = [b.record["threshold"]["value"] for b in bundles]
     chosen = [value for value in values if value is not None]
+    reasons = [b.record["threshold"].get("reason") for b in bundles if not chosen]
     return {
         **{n: v for n, v in bundles[0].record.items() if n != "history_sha256"},
         "partition": {"name": "folds", "seed": fitting.config.training.seed},
@@ -156,6 +157,7 @@ def _folds_record(fitting: Fitting, bundles: list[Bundle]) -> dict[str, Any]:
             "rule": bundles[0].record["threshold"]["rule"],
             "value": float(np.mean(chosen)) if chosen else None,
             "mean_of": len(chosen) if chosen else None,
+            **({"reason": reasons[0]} if any(reasons) else {}),
         },
         "validation": None,
     }

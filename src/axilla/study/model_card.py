@@ -264,7 +264,8 @@ def _validation(record: ModelRecord) -> Iterator[str]:
         yield "- No threshold is locked: " + (
             "the likeliest class is called."
             if len(record.classes) > 2
-            else f"the rule is {plain(threshold.rule)}."
+            else f"the rule is {plain(threshold.rule)}"
+            + (f"; {plain(threshold.reason)}." if threshold.reason is not None else ".")
         )
     else:
         how = (

@@ -12,6 +12,7 @@ from axilla.core import store
 from axilla.core.progress import Reporter
 from axilla.core.types import Partition, Patient, Prediction
 from axilla.mil.bundle import Bundle, Member
+from axilla.mil.clinical import Preprocessor
 from axilla.mil.ensemble import EnsembleScore, combine, mean_attention
 from axilla.mil.prediction import patch_attention, predict_patients
 from axilla.study.bundles import read_bundle
@@ -48,6 +49,7 @@ def predict_all(
         for cohort in ("train", "val", "test"):
             patients = fitting.patients(partition, cohort)
             scores = score_patients(fitting, bundle, patients)
+            imputed = _imputed(bundle, patients)
             predictions.extend(
                 Prediction(
                     patient_id=patient.patient_id,
@@ -58,6 +60,7 @@ def predict_all(
                     spread=scores[patient.patient_id].spread,
                     repeat=partition.repeat,
                     fold=partition.fold,
+                    imputed=imputed.get(patient.patient_id),
                 )
                 for patient in patients
             )
@@ -70,6 +73,14 @@ def predict_all(
     store.write_step(config.out, "predict", key=key, files=[layout.predictions])
     reporter.done("predict", f"{len(fitting.cohort.patients):,} patients")
     return store.read_predictions(layout.predictions)
+
+
+def _imputed(bundle: Bundle, patients: tuple[Patient, ...]) -> dict[str, tuple[str, ...]]:
+    """Clinical columns that the model fills in, by patient id; empty where it reads none."""
+    preprocessor = bundle.members[0].reads  # members of one partition have the same patients
+    if not isinstance(preprocessor, Preprocessor):
+        return {}
+    return {p.patient_id: tuple(c.column for c in preprocessor.filled([p])) for p in patients}
 
 
 def locked_thresholds(fitting: Fitting) -> dict[str, float]:

@@ -207,8 +207,7 @@ def _fold_sentences(metrics: Mapping[str, Any]) -> list[str]:
         where = f"the folds of {', '.join(named)}" if named else f"{undefined} folds"
         sentences.append(
             f"{method_title(method)}, over {auc['n']} folds: mean AUC "
-            f"{auc['mean']:.3f} (SE {auc['se']:.3f}), mean accuracy {accuracy['mean']:.3f} "
-            f"(SE {accuracy['se']:.3f})."
+            f"{auc['mean']:.3f} (SE {auc['se']:.3f}), {_fold_accuracy(accuracy)}."
             + (
                 f" In {where} the AUC is not defined ({auc['undefined'][0]['reason']})."
                 if undefined
@@ -216,6 +215,16 @@ def _fold_sentences(metrics: Mapping[str, Any]) -> list[str]:
             )
         )
     return sentences
+
+
+def _fold_accuracy(accuracy: Mapping[str, Any]) -> str:
+    """Folds that could choose no threshold have no accuracy."""
+    if accuracy["se"] is None:
+        return f"no mean accuracy ({accuracy['reason']})"
+    told = f"mean accuracy {accuracy['mean']:.3f} (SE {accuracy['se']:.3f})"
+    if accuracy["undefined"]:
+        told += f" over the {accuracy['n']} folds that have one"
+    return told
 
 
 def _reach_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> list[str]:

@@ -7,9 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axilla.analysis.thresholds import choose_threshold, is_chosen_on_validation
 from axilla.core import store
+from axilla.core.config import Threshold
+from axilla.core.errors import StatisticsError
 from axilla.core.methods import method_spec
 from axilla.core.progress import Reporter
 from axilla.core.types import Partition
@@ -65,6 +68,7 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
         _bring_up_to_date(fitting, method, partition, key=keys[method, partition.name])
         write_card(layout.model(method, partition.name))
         forget_members(fitting, method, partition)
+    _refuse_without_threshold(fitting, reporter=reporter)
     if len(fitting.partitions) > 1:
         for method in fitting.config.methods:
             join_folds(fitting, method, keys=[keys[method, p.name] for p in fitting.partitions])
@@ -258,6 +262,31 @@ def _train_network(
         )
 
 
+def _refuse_without_threshold(fitting: Fitting, *, reporter: Reporter) -> None:
+    """Tell of models whose rule no threshold reaches; of folds the others have theirs.
+
+    Raises
+    ------
+    StatisticsError
+        A method has no threshold in the one split there is. Its model is kept: another
+        `threshold:` needs no new training.
+    """
+    layout = Layout(fitting.config.out)
+    for method in fitting.config.methods:
+        for partition in fitting.partitions:
+            record = store.read_model_record(layout.model(method, partition.name))
+            reason = record["threshold"].get("reason")
+            if reason is None:
+                continue
+            if len(fitting.partitions) > 1:
+                reporter.say(f"note      {method}, {partition.name}: {reason}.")
+                continue
+            raise StatisticsError(
+                f"method {method}, validation patients of the {partition.name}: {reason}.",
+                "The model is trained and kept: set another `threshold:` and run again.",
+            )
+
+
 def _threshold(fitting: Fitting, bundle: Bundle, partition: Partition) -> dict[str, Any]:
     """The threshold, chosen on validation and locked here (DESIGN, Threshold); and its figures."""
     rule = fitting.config.threshold
@@ -270,8 +299,7 @@ def _threshold(fitting: Fitting, bundle: Bundle, partition: Partition) -> dict[s
     scores = np.array([found[p.patient_id] for p in patients]).reshape(-1, len(bundle.classes))
     if len(bundle.classes) == 2 and rule != "youden-per-cohort":
         if is_chosen_on_validation(rule):
-            threshold["value"] = choose_threshold(labels, scores[:, 1], rule=rule)
-            threshold["validation_patients"] = len(patients)
+            threshold |= _chosen(labels, scores[:, 1], rule=rule)
         else:
             threshold["value"] = choose_threshold([0, 1], [0.0, 1.0], rule=rule)
     entry = None
@@ -280,3 +308,15 @@ def _threshold(fitting: Fitting, bundle: Bundle, partition: Partition) -> dict[s
             labels, scores, classes=bundle.classes, threshold=threshold["value"]
         )
     return {"threshold": threshold, "validation": entry}
+
+
+def _chosen(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], *, rule: Threshold
+) -> dict[str, Any]:
+    """The threshold that these validation patients choose, or why they can choose none."""
+    try:
+        value = choose_threshold(labels, scores, rule=rule)
+    except StatisticsError as error:
+        # The model is whole without it, and hours may stand behind it: it is told, not lost.
+        return {"reason": error.problem.cause.rstrip(".")}
+    return {"value": value, "validation_patients": len(labels)}

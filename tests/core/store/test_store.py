@@ -400,6 +400,20 @@ class TestRecords:
             "7,clinical,test,2,0.10000000000000001,0.20000000000000001,0.69999999999999996,1,4\n"
         )
 
+    def test_predictions_tell_what_was_imputed_for_them(self, tmp_path: Path):
+        predictions = [
+            Prediction("1", "clinical", "test", 0, (0.5, 0.5), imputed=("age", "er")),
+            Prediction("2", "clinical", "test", 0, (0.5, 0.5), imputed=()),
+            Prediction("1", "dl-cnb", "test", 0, (0.5, 0.5)),
+        ]
+        path = tmp_path / "predictions.csv"
+        store.write_predictions(path, predictions, classes=("a", "b"), folds=False)
+        assert path.read_text() == (
+            "patient_id,method,cohort,label,score,imputed\n1,clinical,test,0,0.5,age;er\n"
+            "2,clinical,test,0,0.5,\n1,dl-cnb,test,0,0.5,\n"
+        )
+        assert store.read_predictions(path)["imputed"].tolist() == ["age;er", "", ""]
+
     @pytest.mark.parametrize(
         ("text", "cause"),
         [

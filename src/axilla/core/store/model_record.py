@@ -100,11 +100,13 @@ class Threshold(Strict):
     rule: str | float | dict[str, float]
     """`threshold:` of study.yaml."""
     value: float | None
-    """Null where there is none: more than two classes, or chosen on each cohort."""
+    """Null where there is none: more than two classes, chosen on each cohort, or see `reason`."""
     validation_patients: Count | None = None
     """How many it was chosen on."""
     mean_of: Count | None = None
     """Of how many folds' thresholds it is the mean; null where it is no mean."""
+    reason: str | None = None
+    """Why none could be chosen by the rule; null where one was, or where none is locked."""
 
 
 class Validation(Strict):

@@ -66,9 +66,11 @@ def write_predictions(
     """Write `predictions.csv` (DESIGN, Files): scores with 17 digits, so that they read back equal.
 
     `folds` adds the columns repeat and fold of a cross-validation. Where any score is an ensemble's
-    there is a column `spread`, empty for the others.
+    there is a column `spread`, empty for the others. Where any method reads clinical data the last
+    column is `imputed`: the columns that it had to fill in for this patient, joined by `;`.
     """
     rows = []
+    imputed = any(p.imputed is not None for p in predictions)
     spread = any(p.spread is not None for p in predictions)
     for p in predictions:
         row: dict[str, Any] = {
@@ -85,6 +87,8 @@ def write_predictions(
             row["spread"] = p.spread
         if folds:
             row |= {"repeat": p.repeat, "fold": p.fold}
+        if imputed:
+            row["imputed"] = ";".join(p.imputed or ())
         rows.append(row)
     buffer = io.StringIO()
     pd.DataFrame(rows).to_csv(buffer, index=False, float_format="%.17g", lineterminator="\n")
@@ -115,7 +119,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         header = pd.read_csv(path, encoding="utf-8-sig", nrows=0, index_col=False)
         frame = pd.read_csv(
             path,
-            dtype={"patient_id": str, "method": str, "cohort": str},
+            dtype={"patient_id": str, "method": str, "cohort": str, "imputed": str},
             converters={n: _exact for n in header.columns if n == "spread" or _is_score(n)},
             encoding="utf-8-sig",
             index_col=False,
@@ -139,4 +143,6 @@ def read_predictions(path: Path) -> pd.DataFrame:
             "Columns: patient_id, method, cohort, label, and score (or score_<class> a class).",
             file=path,
         )
+    if "imputed" in frame.columns:
+        frame["imputed"] = frame["imputed"].fillna("")  # nothing was: text, as the others
     return frame
