@@ -1,4 +1,4 @@
-"""Verbs about how many patients are needed: to validate a model, to train one."""
+"""Verbs around a validation: how many patients it needs, and probabilities fitted to a site."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def add_planning_commands(app: typer.Typer) -> None:
     """Give the program these verbs."""
     app.command("sample-size")(sample_size)
     app.command("learning-curve")(learning_curve)
+    app.command("recalibrate")(recalibrate)
 
 
 def sample_size(
@@ -90,3 +91,36 @@ def learning_curve(
     )
     for curves in found.values():
         say_table(learning_table(curves))
+
+
+def recalibrate(
+    predictions: Annotated[
+        Path, typer.Argument(help="Predictions of two classes: patient_id, method, cohort, ...")
+    ],
+    *,
+    on: Annotated[
+        str, typer.Option(help="The cohort to fit on: patients of the site with known outcome.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for predictions.csv, recalibration.json.")],
+    method: Annotated[
+        str, typer.Option(help="intercept, platt or isotonic (500 patients at least).")
+    ] = "intercept",
+) -> None:
+    """Correct probabilities on a site's own sample, and apply that to its other patients."""
+    from typing import cast
+
+    from axilla.analysis.recalibration import RecalibrationMethod
+    from axilla.study.gathering import gather_predictions
+    from axilla.study.recalibrating import recalibrate_predictions, write_recalibrated
+
+    frame = gather_predictions([str(predictions)]).frame
+    # `fit_recalibration` refuses a method that there is not.
+    chosen = cast("RecalibrationMethod", method)
+    found = recalibrate_predictions(frame, sample=on, method=chosen)
+    written, _ = write_recalibrated(found, sample=on, out=out)
+    for name, one in found.corrections.items():
+        say(f"{name}: {one.method}, fitted on {one.n:,} patients, {one.positives:,} positive")
+    say(
+        f"{written} holds the other cohorts. Thresholds are of the old probabilities: choose one "
+        "anew, such as `axilla evaluate --predictions ... --threshold 0.5`."
+    )
