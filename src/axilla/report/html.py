@@ -212,7 +212,7 @@ def _shape(figure: Figure) -> str:
     ratio = aspect_ratio(figure)
     if ratio is None:
         return "normal"
-    return "wide" if ratio > 1.9 else "tall" if ratio < 0.75 else "normal"
+    return "wide" if ratio > 1.6 else "tall" if ratio < 0.75 else "normal"
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 from axilla.analysis.tables.performance_table import told_comparisons
 from axilla.core.cohort import is_generated
 from axilla.core.config import StudyConfig
+from axilla.core.endpoint import class_names
 from axilla.core.methods import aggregator_title, method_spec, method_title
 from axilla.core.types import Cohort
 from axilla.report.contents import Highlight
@@ -136,6 +137,13 @@ def method_sentences(config: StudyConfig, imported: Imported | None = None) -> t
         "accuracy, sensitivity and specificity with Clopper-Pearson, predictive values with logit "
         "intervals. All tests are two-sided."
     )
+    if len(class_names(config.endpoint)) == 2:
+        found.append(
+            "Calibration by intercept, slope and observed/expected with Wald intervals and the "
+            "Brier score; net benefit by Vickers and Elkin with score intervals; subgroups by "
+            "DeLong's unpaired test, with Holm's correction, and the likelihood-ratio test of an "
+            "interaction with the score."
+        )
     return tuple(found)
 
 

@@ -271,12 +271,12 @@ def _clusters(facts: StudyFacts) -> Answer:
 
 
 def _measures(facts: StudyFacts) -> Answer:
-    *_, last = method_sentences(facts.config, facts.fitting.imported)
+    binary = len(facts.fitting.cohort.classes) == 2
+    said = method_sentences(facts.config, facts.fitting.imported)[-2 if binary else -1 :]
     plots = "ROC curves, confusion matrices, scores by class"
-    if len(facts.fitting.cohort.classes) == 2:
+    if binary:
         plots += ", calibration, decision curve, precision and recall, AUC by subgroup"
-        last += " Calibration: intercept, slope, observed/expected, Brier score."
-    return Answer(f"{last} Plots: {plots}.", "Why these.")
+    return Answer(f"{' '.join(said)} Plots: {plots}.", "Why these.")
 
 
 def _performance(facts: StudyFacts) -> Answer:
