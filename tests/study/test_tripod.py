@@ -17,7 +17,7 @@ import pytest
 from axilla.core.config import StudyConfig
 from axilla.core.methods import method_title
 from axilla.study.chain import run
-from axilla.study.figure_numbers import confusion_and_boxes, confusion_numbers
+from axilla.study.figure_numbers import box_numbers, confusion_numbers
 from axilla.study.layout import Layout
 from axilla.study.report_parts import further_parts
 from axilla.study.tripod_answers import COMPLETE, TO_WRITE
@@ -95,10 +95,12 @@ def test_the_report_of_a_clinical_study(settings: dict[str, Any], coarse_picture
     numbers = list(csv.DictReader(io.StringIO(found["confusion_clinical_test.csv"])))
     assert result.metrics is not None
     counts = result.metrics["methods"]["clinical"]["test"]["confusion"]
-    shown = {(r["true"], r["called"]): r["value"] for r in numbers if r["quantity"] == "patients"}
+    shown = {(r["true"], r["called"]): r["patients"] for r in numbers}
     assert shown["N(+)", "N0"] == str(counts["fn"])
     assert sum(map(int, shown.values())) == sum(counts.values())
-    assert "P00" not in found["confusion_clinical_test.csv"], "no patient's row"
+    assert "score_median" in found["scores_clinical_test.csv"]
+    for name in ("confusion_clinical_test.csv", "scores_clinical_test.csv"):
+        assert "P00" not in found[name], "no patient's row"
 
     text = re.sub(r"<[^>]+>", " ", page)
     assert "The threshold 0.5 was fixed beforehand" in text
@@ -160,14 +162,11 @@ def test_the_numbers_of_a_confusion_matrix() -> None:
 
 def test_the_numbers_of_boxes() -> None:
     scores = pd.DataFrame({"label": [0] * 5, "score": [0.1, 0.2, 0.3, 0.4, 0.5]})
-    text = confusion_and_boxes(
-        {"tp": 0, "fn": 0, "tn": 4, "fp": 1}, ("a", "b"), scores, threshold=0.45
-    )
+    text = box_numbers(("a", "b"), scores, threshold=0.45)
     rows = list(csv.DictReader(io.StringIO(text)))
-    found = {(r["quantity"], r["true"]): r["value"] for r in rows if r["quantity"] != "patients"}
+    found = {(r["quantity"], r["true"]): r["value"] for r in rows}
     # numpy's percentiles interpolate linearly: the 5th of five values is 0.1 + 0.2 * 0.1.
     assert float(found["score_whisker_low", "a"]) == pytest.approx(0.12)
     assert float(found["score_median", "a"]) == pytest.approx(0.3)
     assert float(found["threshold", ""]) == 0.45
     assert not any(true == "b" for _, true in found), "nobody is of this class"
-    assert [r["value"] for r in rows[:4]] == ["4", "1", "0", "0"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,19 +28,11 @@ def confusion_numbers(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -
     return to_csv(_confusion(matrix, classes))
 
 
-def confusion_and_boxes(
-    counts: Mapping[str, int],
-    classes: Sequence[str],
-    scores: pd.DataFrame,
-    *,
-    threshold: float | None,
-) -> str:
-    """Patients by truth and call, then the quantiles of the scores by class.
+def box_numbers(classes: Sequence[str], scores: pd.DataFrame, *, threshold: float | None) -> str:
+    """Quantiles of the scores by class.
 
     Parameters
     ----------
-    counts
-        tp, fn, tn and fp.
     classes
         Negative first.
     scores
@@ -48,9 +40,6 @@ def confusion_and_boxes(
     threshold
         From which score on a patient is called positive.
     """
-    matrix = [[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]]
-    told = _confusion(matrix, classes).rename(columns={"patients": "value"})
-    told.insert(0, "quantity", "patients")
     boxes = [
         {"quantity": f"score_{name}", "true": classes[label], "value": float(value)}
         for label in range(2)
@@ -61,8 +50,7 @@ def confusion_and_boxes(
     ]
     if threshold is not None:
         boxes.append({"quantity": "threshold", "true": "", "value": threshold})
-    both = pd.concat([told.astype({"value": object}), pd.DataFrame(boxes, dtype=object)])
-    return to_csv(both[["quantity", "true", "called", "value"]].fillna(""))
+    return to_csv(pd.DataFrame(boxes))
 
 
 def _confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> pd.DataFrame:

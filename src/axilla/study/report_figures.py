@@ -12,7 +12,7 @@ from axilla.core.endpoint import class_names
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.report.contents import Figure
-from axilla.study.figure_numbers import confusion_and_boxes, confusion_numbers
+from axilla.study.figure_numbers import box_numbers, confusion_numbers
 from axilla.study.layout import Layout
 
 IN_SAMPLE = {
@@ -71,7 +71,7 @@ def figures_of(
                     media_type="image/svg+xml",
                     alt=f"Confusion matrix of {shown} in the {titles['test'].lower()} cohort",
                     csv_name=f"confusion_{method}_test.csv",
-                    csv=_confusion_csv(method, by_cohort["test"], config, predictions),
+                    csv=_confusion_csv(by_cohort["test"], config),
                 )
             )
         boxes = layout.figures / f"scores_{method}_test.svg"
@@ -84,22 +84,28 @@ def figures_of(
                     image=boxes.read_bytes(),
                     media_type="image/svg+xml",
                     alt=f"Scores of {shown} by class in the {titles['test'].lower()} cohort",
+                    csv_name=f"scores_{method}_test.csv",
+                    csv=_box_csv(method, by_cohort["test"], config, predictions),
                 )
             )
     return tuple(found)
 
 
-def _confusion_csv(
-    method: str, entry: Mapping[str, Any], config: StudyConfig, predictions: pd.DataFrame
-) -> str:
-    """Counts of the cross table, with two classes also the quantiles of the scores."""
+def _confusion_csv(entry: Mapping[str, Any], config: StudyConfig) -> str:
     if entry.get("confusion") is None:
         return confusion_numbers(entry["confusion_matrix"], entry["classes"])
+    counts = entry["confusion"]
+    matrix = [[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]]
+    return confusion_numbers(matrix, class_names(config.endpoint))
+
+
+def _box_csv(
+    method: str, entry: Mapping[str, Any], config: StudyConfig, predictions: pd.DataFrame
+) -> str:
     rows = predictions[(predictions["method"] == method) & (predictions["cohort"] == "test")]
     # As the figure: a patient's score is the mean over repeats.
     pooled = rows.groupby("patient_id", sort=False)[["label", "score"]].mean()
-    classes = class_names(config.endpoint)
-    return confusion_and_boxes(entry["confusion"], classes, pooled, threshold=entry["threshold"])
+    return box_numbers(class_names(config.endpoint), pooled, threshold=entry["threshold"])
 
 
 def _class_curves(layout: Layout, metrics: Mapping[str, Any], title: str) -> list[Figure]:
