@@ -65,7 +65,11 @@ def test_a_crash_of_the_first_keeps_its_code(capfd: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_all(tmp_path: Path, number: signal.Signals) -> None:
     started = f"open({str(tmp_path)!r} + '/' + rank, 'w').write(str(os.getpid())); time.sleep(600)"
-    own = f"from axilla.launching import run_together\nrun_together({command(started, started)!r}"
+    # Whoever runs the tests in the background may ignore some of these signals.
+    heard = "import signal as s\ns.signal(s.SIGINT, s.default_int_handler)\n"
+    heard += "s.signal(s.SIGHUP, s.SIG_DFL)\ns.signal(s.SIGTERM, s.SIG_DFL)\n"
+    own = f"{heard}from axilla.launching import run_together\n"
+    own += f"run_together({command(started, started)!r}"
     parent = subprocess.Popen(
         [sys.executable, "-c", f"{own}, count=2, told=[0])"], stderr=subprocess.DEVNULL
     )
@@ -81,3 +85,11 @@ def test_a_signal_ends_all(tmp_path: Path, number: signal.Signals) -> None:
     for rank in "01":
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / rank).read_text()), 0)
+
+
+def test_a_signal_that_was_ignored_stays_ignored() -> None:
+    first = "os.kill(os.getppid(), 1); time.sleep(1); sys.exit(0)"
+    own = "import signal as s\ns.signal(s.SIGHUP, s.SIG_IGN)\n"
+    own += "import sys\nfrom axilla.launching import run_together\n"
+    own += f"sys.exit(run_together({command(first, 'time.sleep(600)')!r}, count=2, told=[0]))"
+    assert subprocess.run([sys.executable, "-c", own], check=False, timeout=120).returncode == 0

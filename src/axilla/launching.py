@@ -112,7 +112,10 @@ def _ending_by_signal() -> Iterator[None]:
         sys.exit(_exit_code(-number))
 
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
-    before = {n: signal.signal(n, leave) for n in (getattr(signal, name) for name in names)}
+    numbers = [getattr(signal, name) for name in names]
+    # What is ignored stays ignored: `nohup` is there for that.
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in heard}
     try:
         yield
     finally:
