@@ -39,7 +39,7 @@ def locked_rules(table: ScoreTable, method: str) -> tuple[LockedRule, ...]:
     return lock_rules(part.labels, part.positive)
 
 
-def use_entry(
+def clinical_use_entry(
     part: Scores,
     *,
     locked: Sequence[LockedRule],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel
 
-from axilla.analysis.clinical_use import locked_rules, subgroup_entries, use_entry
+from axilla.analysis.clinical_use import clinical_use_entry, locked_rules, subgroup_entries
 from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
 from axilla.analysis.folds import fold_thresholds, summarise_folds
 from axilla.analysis.multiplicity import holm
@@ -73,7 +73,7 @@ def evaluate(
         cross-validation there is also `folds` (see `summarise_folds`), and the cohorts' entries
         pool each patient's scores, as their `note` says. An ensemble's entries have `spread`: mean
         and largest SD over its members, over the patients. Of two classes each entry has what
-        `use_entry` adds, and `subgroups` holds the test cohort's.
+        `clinical_use_entry` adds, and `subgroups` holds the test cohort's.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def evaluate(
                     table, method, part, rule=threshold_rule, locked=locked, by_fold=by_fold
                 )
                 entry = binary_entry(part.labels, part.positive, threshold=threshold)
-                entry |= use_entry(
+                entry |= clinical_use_entry(
                     part, locked=locked_points, confusion=entry["confusion"],
                     prevalences=prevalences,
                 )  # fmt: skip

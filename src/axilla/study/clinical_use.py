@@ -40,7 +40,7 @@ class Named:
     table: PrintedTable
 
 
-def use_tables(
+def clinical_use_tables(
     metrics: Mapping[str, Any],
     *,
     classes: Sequence[str] | None,
@@ -92,7 +92,7 @@ def use_tables(
         yield Named(f"subgroups_{entry['method']}", f"Subgroups: {where}", subgroup_table(entry))
 
 
-def draw_use(
+def draw_clinical_use(
     predictions: pd.DataFrame,
     metrics: Mapping[str, Any],
     *,

@@ -22,7 +22,7 @@ from axilla.analysis.tables.performance_table import multiclass_table, performan
 from axilla.core import store
 from axilla.core.config import Threshold
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES
-from axilla.study.clinical_use import draw_use, use_tables
+from axilla.study.clinical_use import clinical_use_tables, draw_clinical_use
 from axilla.study.evaluation_figures import draw_evaluation
 from axilla.study.layout import Layout
 
@@ -84,7 +84,7 @@ def evaluate_predictions(
         layout.tables / "confusion", counted.frame, notes=counted.notes,
         caption=f"Confusion matrices ({endpoint})",
     )  # fmt: skip
-    for named in use_tables(metrics, classes=classes, cohort_titles=titles):
+    for named in clinical_use_tables(metrics, classes=classes, cohort_titles=titles):
         files += write_table(
             layout.tables / named.stem, named.table.frame, notes=named.table.notes,
             caption=f"{named.caption} ({endpoint})",
@@ -92,7 +92,7 @@ def evaluate_predictions(
     with in_print():
         for drawn in chain(
             draw_evaluation(predictions, metrics, classes=classes, cohort_titles=titles),
-            draw_use(predictions, metrics, classes=classes, cohort_titles=titles),
+            draw_clinical_use(predictions, metrics, classes=classes, cohort_titles=titles),
         ):
             files += write_figure(layout.figures / drawn.name, drawn.figure)
             if drawn.numbers is not None:

@@ -10,7 +10,7 @@ from axilla.core import store
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.report.contents import Anchor, Figure, Part, Table
-from axilla.study.clinical_use import Named, use_tables
+from axilla.study.clinical_use import Named, clinical_use_tables
 from axilla.study.layout import Layout
 
 
@@ -77,7 +77,8 @@ SECTIONS = (
             ),
             (
                 "The operating points were chosen on the validation cohort and are applied "
-                "unchanged. In the cohort that chose them they look better than they are."
+                "unchanged. What a rule asks, such as an NPV of 95%, was met there; in the test "
+                "cohort, which is shown, it need not be."
             ),
         ),
         tables=("operating_points", "decision", "predictive_values"),
@@ -102,7 +103,8 @@ SECTIONS = (
         paragraphs=(
             (
                 "A difference between subgroups that is not significant is no proof of being "
-                "alike: the groups are small. Groups under 10 patients are not told."
+                "alike: the groups are small. In this section groups under 10 patients are not "
+                "told; Table 1 counts all."
             ),
         ),
         tables=("subgroups_",),
@@ -119,7 +121,7 @@ def further_parts(
 ) -> tuple[Part, ...]:
     """Sections of what the last `evaluate` measured, with the figures that it wrote."""
     titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
-    tables = list(use_tables(metrics, classes=classes, cohort_titles=titles))
+    tables = list(clinical_use_tables(metrics, classes=classes, cohort_titles=titles))
     written = sorted(store.step_files(layout.out, "evaluate"))
     made = (_part(section, tables, layout, written) for section in SECTIONS)
     return tuple(part for part in made if part is not None)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import PrintedTable, format_figure
-from axilla.core.methods import method_title
+from axilla.analysis.tables.printed import PrintedTable, format_figure, told_cohorts
 from axilla.core.types import COHORT_TITLES
 
 if TYPE_CHECKING:
@@ -64,25 +63,25 @@ def decision_table(
     """
     rows: list[dict[str, str]] = []
     missing: list[str] = []
-    for method, by_cohort in metrics["methods"].items():
-        for cohort in cohorts or by_cohort:
-            title = method_title(method), cohort_titles.get(cohort, cohort)
-            for point in by_cohort.get(cohort, {}).get("decision_curve", {}).get("points", ()):
-                if not any(abs(point["threshold"] - at) < 1e-9 for at in thresholds):
-                    continue
-                shown = f"{100 * point['threshold']:g}%"
-                rows.append(
-                    {"Method": title[0], "Cohort": title[1], "Threshold": shown}
-                    | {
-                        column: format_figure(point[name], decimals=decimals)
-                        for name, (column, decimals) in _FIGURES.items()
-                    }
-                )
-                missing += [
-                    f"{title[0]}, {title[1].lower()}, {shown}, {column}: {point[name]['reason']}."
-                    for name, (column, _) in _FIGURES.items()
-                    if "reason" in point[name]
-                ]
+    told = told_cohorts(metrics, cohorts=cohorts, cohort_titles=cohort_titles)
+    for cells, named, entry in told:
+        for point in entry.get("decision_curve", {}).get("points", ()):
+            if not any(abs(point["threshold"] - at) < 1e-9 for at in thresholds):
+                continue
+            shown = f"{100 * point['threshold']:g}%"
+            rows.append(
+                cells
+                | {"Threshold": shown}
+                | {
+                    column: format_figure(point[name], decimals=decimals)
+                    for name, (column, decimals) in _FIGURES.items()
+                }
+            )
+            missing += [
+                f"{named}, {shown}, {column}: {point[name]['reason']}."
+                for name, (column, _) in _FIGURES.items()
+                if "reason" in point[name]
+            ]
     if not rows:
         return None
     return PrintedTable(pd.DataFrame(rows), (*_NOTES, *missing))

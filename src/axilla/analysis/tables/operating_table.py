@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import DASH, PrintedTable, format_figure, format_percent
-from axilla.core.methods import method_title
+from axilla.analysis.tables.printed import (
+    DASH,
+    PrintedTable,
+    format_figure,
+    format_percent,
+    told_cohorts,
+)
 from axilla.core.types import COHORT_TITLES
 
 if TYPE_CHECKING:
@@ -60,16 +65,12 @@ def operating_table(
     """
     rows: list[dict[str, str]] = []
     missing: list[str] = []
-    for method, by_cohort in metrics["methods"].items():
-        for cohort in cohorts or by_cohort:
-            title = method_title(method), cohort_titles.get(cohort, cohort)
-            for point in by_cohort.get(cohort, {}).get("operating_points", ()):
-                rule = rule_title(point["rule"])
-                rows.append({"Method": title[0], "Cohort": title[1], "Rule": rule} | _cells(point))
-                missing += [
-                    f"{title[0]}, {title[1].lower()}, {rule}{of}: {reason}."
-                    for of, reason in _reasons(point)
-                ]
+    told = told_cohorts(metrics, cohorts=cohorts, cohort_titles=cohort_titles)
+    for cells, named, entry in told:
+        for point in entry.get("operating_points", ()):
+            rule = rule_title(point["rule"])
+            rows.append(cells | {"Rule": rule} | _cells(point))
+            missing += [f"{named}, {rule}{of}: {reason}." for of, reason in _reasons(point)]
     if not rows:
         return None
     return PrintedTable(pd.DataFrame(rows), (*_NOTES, *missing))

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import PrintedTable, format_percent
-from axilla.core.methods import method_title
+from axilla.analysis.tables.printed import PrintedTable, format_percent, told_cohorts
 from axilla.core.types import COHORT_TITLES
 
 if TYPE_CHECKING:
@@ -45,18 +44,18 @@ def prevalence_table(
     """
     rows: list[dict[str, str]] = []
     missing: list[str] = []
-    for method, by_cohort in metrics["methods"].items():
-        for cohort in cohorts or by_cohort:
-            title = method_title(method), cohort_titles.get(cohort, cohort)
-            for at in by_cohort.get(cohort, {}).get("predictive_values", ()):
-                share = f"{100 * at['prevalence']:g}"
-                rows.append(
-                    {"Method": title[0], "Cohort": title[1], "Prevalence (%)": share}
-                    | {column: format_percent(at[name]) for name, column in _FIGURES.items()}
-                )
-                missing += [
-                    f"{title[0]}, {title[1].lower()}, {share}%, {column}: {at[name]['reason']}."
-                    for name, column in _FIGURES.items()
-                    if "reason" in at[name]
-                ]
+    told = told_cohorts(metrics, cohorts=cohorts, cohort_titles=cohort_titles)
+    for cells, named, entry in told:
+        for at in entry.get("predictive_values", ()):
+            share = f"{100 * at['prevalence']:g}"
+            rows.append(
+                cells
+                | {"Prevalence (%)": share}
+                | {column: format_percent(at[name]) for name, column in _FIGURES.items()}
+            )
+            missing += [
+                f"{named}, {share}%, {column}: {at[name]['reason']}."
+                for name, column in _FIGURES.items()
+                if "reason" in at[name]
+            ]
     return PrintedTable(pd.DataFrame(rows), (_NOTE, *missing)) if rows else None

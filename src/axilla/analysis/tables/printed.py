@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from axilla.core.methods import method_title
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -72,3 +74,28 @@ def _format(entry: Mapping[str, Any], *, scale: float, decimals: int, mark: str)
         return value
     low, high = (format_number(scale * entry[bound], decimals) for bound in ("low", "high"))
     return f"{value} [{low}, {high}]"
+
+
+def told_cohorts(
+    metrics: Mapping[str, Any],
+    *,
+    cohorts: Sequence[str] | None,
+    cohort_titles: Mapping[str, str],
+) -> Iterator[tuple[dict[str, str], str, Mapping[str, Any]]]:
+    """Yield the first cells of a row, how notes name it, and the entry, by method and cohort.
+
+    Parameters
+    ----------
+    metrics
+        `metrics.json`.
+    cohorts
+        Which, in which order; None takes all as they come. One that a method lacks is left out.
+    cohort_titles
+        Printed names; the short name where there is none.
+    """
+    for method, by_cohort in metrics["methods"].items():
+        for cohort in cohorts or by_cohort:
+            if cohort in by_cohort:
+                title, where = method_title(method), cohort_titles.get(cohort, cohort)
+                cells = {"Method": title, "Cohort": where}
+                yield cells, f"{title}, {where.lower()}", by_cohort[cohort]
