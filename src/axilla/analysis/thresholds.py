@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def choose_threshold(labels: ArrayLike, scores: ArrayLike, *, rule: Threshold) -> float:
     """Find the threshold that a rule asks for; a score at or above it is positive.
 
-    Every threshold looked at is one of the scores. Where several serve, the highest is taken, the
-    one that calls the fewest patients positive.
+    What a rule settles on these patients is between which two scores the line runs. Where several
+    gaps serve, the highest is taken, the one that calls the fewest patients positive; the
+    threshold stands in the middle of it, for a line drawn at the lowest positive score itself
+    would miss every new patient who lies a hair below. With nobody below, it is the lowest score.
 
     Parameters
     ----------
@@ -63,12 +65,22 @@ def choose_threshold(labels: ArrayLike, scores: ArrayLike, *, rule: Threshold) -
         # In whole numbers, so that ties are ties: J * positives * negatives.
         gain = tp * negatives - fp * positives
         reached = gain == gain.max()
-    return float(candidates[np.argmax(reached)])
+    return _middle_of_gap(candidates, int(np.argmax(reached)))
 
 
 def is_chosen_on_validation(rule: Threshold) -> bool:
     """Whether the rule needs the validation cohort (DESIGN, Threshold)."""
     return rule == "youden-validation" or isinstance(rule, SensitivityThreshold | NpvThreshold)
+
+
+def _middle_of_gap(descending: NDArray[np.float64], at: int) -> float:
+    lowest_called = float(descending[at])
+    if at + 1 == len(descending):
+        return lowest_called
+    highest_below = float(descending[at + 1])
+    middle = highest_below + (lowest_called - highest_below) / 2
+    # Between neighbouring floating-point numbers there is no middle.
+    return middle if middle > highest_below else lowest_called
 
 
 def _reaches(
