@@ -234,6 +234,12 @@ def test_three_classes_against_scikit_learn():
     assert entry["accuracy"]["value"] == np.trace(matrix) / 90
     assert entry["recall"]["N3+"]["value"] == matrix[2, 2] / 30
     assert entry["precision"]["N3+"]["value"] == pytest.approx(matrix[2, 2] / matrix[:, 2].sum())
+    macro_f1 = entry["macro_f1"]
+    expected = f1_score(labels, scores.argmax(axis=1), average="macro")
+    assert macro_f1["value"] == pytest.approx(expected, abs=1e-12)
+    assert macro_f1["low"] < macro_f1["value"] < macro_f1["high"]
+    assert macro_f1["bootstrap"]["patients"] == 90
+    assert macro_f1 == run(frame)["methods"]["dl-cnb+c"]["test"]["macro_f1"]
 
 
 def test_the_papers_three_class_matrix():
@@ -259,6 +265,16 @@ def test_a_class_without_patients_leaves_the_macro_mean_undefined():
     assert entry["auc"]["value"] is None
     assert entry["auc"]["reason"] == "class N3+: all 60 patients are negative"
     assert entry["auc_by_class"]["N0"]["value"] > 0.5
+
+
+def test_a_class_nobody_has_and_nobody_is_called_leaves_the_macro_f1_undefined():
+    scores = np.tile([0.6, 0.4, 0.0], (20, 1))
+    frame = pd.DataFrame(
+        {"patient_id": np.arange(20), "method": "m", "cohort": "test", "label": [0, 1] * 10}
+    ).assign(**{f"score_{i}": scores[:, i] for i in range(3)})
+    entry = run(frame, 0.5)["methods"]["m"]["test"]["macro_f1"]
+    assert entry["value"] is None
+    assert entry["reason"] == "the figure is not defined on these patients"
 
 
 def test_methods_are_compared_class_by_class():

@@ -26,6 +26,10 @@ LEAST_OF_A_CLASS = 10
 intercept and slope; the positives, for observed/expected; both together, for the Brier score)."""
 
 _Z = float(ndtri(0.975))
+_NO_INDEX_INTERVAL = (
+    "it is never below zero, and redrawn patients only raise it, so that a bootstrap interval of a "
+    "well calibrated model lies above the truth"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ def calibration_entry(
         "ici": as_json(
             Estimate(math.nan, reason=curve.reason)
             if curve.index is None
-            else Estimate(curve.index, reason="it has no interval in closed form")
+            else Estimate(curve.index, reason=_NO_INDEX_INTERVAL)
         ),
         "curve": curve.as_json(),
     }

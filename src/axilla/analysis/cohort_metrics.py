@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from axilla.analysis.bootstrap import bootstrap
 from axilla.analysis.intervals import (
     as_json,
     clopper_pearson,
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MEASURES = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
+REDRAW_SEED = 2021
+"""Of the redrawn patients, so that a metrics file made again is the same, bit by bit."""
 
 
 def count_confusion(labels: ArrayLike, scores: ArrayLike, *, threshold: float) -> Confusion:
@@ -107,12 +110,12 @@ def multiclass_entry(
     -------
     dict
         `auc` is the mean of the one-versus-rest areas in `auc_by_class`, its interval that of
-        `macro_interval` (there is no exact one); rows of
-        `confusion_matrix` are the true class, columns the called one.
+        `macro_interval` (there is no exact one); `macro_f1` is the mean over classes of `f1`, its
+        interval BCa's of 2,000 redraws of the patients; rows of `confusion_matrix` are the true
+        class, columns the called one.
     """
     called = scores.argmax(axis=1)
-    matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(matrix, (labels, called), 1)
+    matrix = _cross_table(labels, called, count=len(classes))
     areas = {name: _area(labels == index, scores[:, index]) for index, name in enumerate(classes)}
     by_class = [measures(_versus_rest(matrix, index)) for index in range(len(classes))]
     return {
@@ -126,8 +129,22 @@ def multiclass_entry(
         "precision": {c: as_json(m["ppv"]) for c, m in zip(classes, by_class, strict=True)},
         "recall": {c: as_json(m["sensitivity"]) for c, m in zip(classes, by_class, strict=True)},
         "f1": {c: as_json(m["f1"]) for c, m in zip(classes, by_class, strict=True)},
+        "macro_f1": bootstrap(_macro_f1, labels, scores, seed=REDRAW_SEED).as_json(),
         "confusion_matrix": matrix.tolist(),
     }
+
+
+def _macro_f1(labels: NDArray[Any], scores: NDArray[np.float64]) -> float:
+    """Mean of the classes' F1; NaN where a class neither is there nor was called."""
+    matrix = _cross_table(labels, scores.argmax(axis=1), count=scores.shape[1])
+    met = matrix.sum(axis=0) + matrix.sum(axis=1)
+    return math.nan if (met == 0).any() else float(np.mean(2 * matrix.diagonal() / met))
+
+
+def _cross_table(labels: NDArray[Any], called: NDArray[Any], *, count: int) -> NDArray[np.int64]:
+    """Patients by true class (rows) and called class (columns), [count, count]."""
+    cells = np.bincount(labels * count + called, minlength=count**2)
+    return cells.reshape(count, count).astype(np.int64)
 
 
 def _area(labels: NDArray[Any], scores: NDArray[np.float64]) -> AucEstimate:

@@ -80,14 +80,11 @@ def performance_table(
                 | {"AUC": format_auc(entry["auc"], mark=mark)}
                 | {column: format_percent(entry[name]) for name, column in _PERCENTS.items()}
             )
-            missing += [
-                f"{title[0]}, {title[1].lower()}, {column}: {entry[name]['reason']}."
-                for name, column in {"auc": "AUC", **_PERCENTS}.items()
-                if entry[name]["value"] is None or entry[name]["low"] is None
-            ]
-    columns = ["Method", "Cohort", "n", "AUC", *_PERCENTS.values()]
+            columns = {"auc": "AUC", **_PERCENTS}
+            missing += _reasons(title, {column: entry[name] for name, column in columns.items()})
     notes += [OPTIMISTIC] if metrics.get("threshold_rule") == "youden-per-cohort" else []
-    return PrintedTable(pd.DataFrame(rows, columns=columns), (*notes, *missing))
+    printed = ["Method", "Cohort", "n", "AUC", *_PERCENTS.values()]
+    return PrintedTable(pd.DataFrame(rows, columns=printed), (*notes, *missing))
 
 
 def multiclass_table(
@@ -111,13 +108,17 @@ def multiclass_table(
                     "ACC (%)": format_percent(entry["accuracy"]),
                     "Precision (%)": "",
                     "Recall (%)": "",
+                    "F1 (%)": format_percent(entry["macro_f1"]),
                 }
             )
+            of_all = {"all, F1 (%)": entry["macro_f1"]}
+            missing += _reasons(title, of_all)
             for name in entry["classes"]:
                 figures = {
                     "AUC": entry["auc_by_class"][name],
                     "Precision (%)": entry["precision"][name],
                     "Recall (%)": entry["recall"][name],
+                    "F1 (%)": entry["f1"][name],
                 }
                 rows.append(
                     {
@@ -127,22 +128,27 @@ def multiclass_table(
                         "n": str(entry["counts"][name]),
                         "AUC": format_auc(figures["AUC"]),
                         "ACC (%)": "",
-                        "Precision (%)": format_percent(figures["Precision (%)"]),
-                        "Recall (%)": format_percent(figures["Recall (%)"]),
                     }
+                    | {c: format_percent(f) for c, f in figures.items() if c != "AUC"}
                 )
-                missing += [
-                    f"{title[0]}, {title[1].lower()}, {name}, {column}: {figure['reason']}."
-                    for column, figure in figures.items()
-                    if figure["value"] is None or figure["low"] is None
-                ]
+                missing += _reasons(title, {f"{name}, {c}": f for c, f in figures.items()})
     return PrintedTable(pd.DataFrame(rows), (_MACRO, *missing))
 
 
 _MACRO = (
     "AUC of all classes: the mean of the one-versus-rest areas, with DeLong's interval; of one "
-    "class: against all others, with the binomial exact interval"
+    "class: against all others, with the binomial exact interval. F1 of all classes: the mean of "
+    "the classes', with the BCa interval of redrawn patients; of one class with the exact interval"
 )
+
+
+def _reasons(title: tuple[str, str], figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence for each figure that has no value or no interval."""
+    return [
+        f"{title[0]}, {title[1].lower()}, {name}: {figure['reason']}."
+        for name, figure in figures.items()
+        if figure["value"] is None or figure["low"] is None
+    ]
 
 
 def _with_delong(entry: Mapping[str, Any]) -> dict[str, Any]:
