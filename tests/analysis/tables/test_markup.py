@@ -29,7 +29,14 @@ def read(text):
 def test_html_is_escaped_and_well_formed():
     table = read(to_html(FRAME, caption="A < B", notes=NOTES)).find("./body/table")
     cells = ["".join(cell.itertext()) for cell in table.findall("./tbody/tr/td")]
-    assert cells == ["<b>DL_CNB</b>", "0.613a,b [0.545, 0.678]", "−0.5", "R&D 5% ±", "–c", "12"]
+    assert cells == [
+        "<b>DL_CNB</b>",
+        "0.613a,b [0.545,\u00a00.678]",
+        "−0.5",
+        "R&D 5% ±",
+        "–c",
+        "12",
+    ]
     assert [mark.text for mark in table.find("tbody").iter("sup")] == ["a,b", "c"]
     assert table.findtext("caption") == "A < B"
     foot = ["".join(note.itertext()) for note in table.findall("./tfoot/tr/td/p")]
@@ -53,6 +60,12 @@ def test_html_carries_its_encoding_and_its_rules_with_it():
     assert borders == [False] * 3 + [True] * 3, "a rule below the last row only"
     right = ["text-align: right" in cell.get("style") for cell in table.findall("./tbody/tr/td")]
     assert right == [False, False, True] * 2
+
+
+def test_a_wide_table_asks_for_paper_on_its_side():
+    wide = pd.DataFrame([["x"] * 9], columns=list("abcdefghi"))
+    assert "size: 297mm 210mm" in to_html(wide, caption="x")
+    assert "@page" not in to_html(wide.iloc[:, :8], caption="x")
 
 
 def test_html_without_notes_has_no_foot():

@@ -21,6 +21,8 @@ _LATEX = {
 }  # fmt: skip
 _PAGE_CHARACTERS = 90
 """A row of more, at 10 pt, is wider than a page's text; it is then scaled down to it."""
+_MOST_UPRIGHT = 8
+"""Columns that a page held upright has room for in a word processor."""
 _FIGURES = re.compile(r"[<>+−–]?\d*(\.\d+)?")
 _RULE = {"top": "border-top: 1.5pt solid black", "thin": "border-bottom: 0.75pt solid black",
          "bottom": "border-bottom: 1.5pt solid black"}  # fmt: skip
@@ -102,7 +104,7 @@ def to_html(frame: pd.DataFrame, *, caption: str, notes: Sequence[str] = ()) -> 
     # White stands behind it: black on the dark page of a browser would not be read.
     return (
         '<html lang="en">\n<head><meta charset="utf-8"/>'
-        f"<title>{shown}</title></head>\n"
+        f"<title>{shown}</title>{_page_style(frame)}</head>\n"
         '<body style="background: white; color: black">\n'
         '<table border="0" cellspacing="0" cellpadding="3" '
         "style=\"border-collapse: collapse; font: 10pt 'Times New Roman', serif\">\n"
@@ -175,7 +177,15 @@ def _html_cell(
     style = [f"text-align: {'right' if right else 'left'}", "padding: 2pt 4pt"]
     style += [_RULE[rule] for rule in rules]
     # An interval that breaks in two lines is no figure of a journal.
-    return f'<{tag}{scope} style="{"; ".join(style)}; white-space: nowrap">{content}</{tag}>'
+    # Word processors do not know nowrap: an interval is kept together by spaces that do not break.
+    kept = re.sub(r"\[[^\]]*\]", lambda interval: interval[0].replace(" ", "\u00a0"), content)
+    return f'<{tag}{scope} style="{"; ".join(style)}; white-space: nowrap">{kept}</{tag}>'
+
+
+def _page_style(frame: pd.DataFrame) -> str:
+    """A wide table asks for paper on its side, where it is printed or opened as a document."""
+    wide = len(frame.columns) > _MOST_UPRIGHT
+    return "<style>@page { size: 297mm 210mm; margin: 15mm }</style>" if wide else ""
 
 
 def _cell(text: str, escaped: Callable[[str], str], superscript: str) -> str:
