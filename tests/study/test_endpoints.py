@@ -109,6 +109,8 @@ def test_each_endpoint_has_its_folder_and_the_front_page_links_them(
     for name in NAMES:
         assert f'href="./{name}/report.html"' in page
     assert "N+(1-2) against N+(&gt;=3)" in page
+    # Each in plain words, before its figures.
+    assert page.count("Of 100 patients like those of the test cohort") == len(NAMES)
     assert "60 patients not in it: N0 is not part of the endpoint n1-2-vs-n3plus" in page
     # Nothing is done twice.
     before = {p: p.stat().st_mtime_ns for p in config.out.rglob("*") if p.is_file()}

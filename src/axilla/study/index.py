@@ -14,6 +14,7 @@ from axilla.core.progress import Reporter
 from axilla.core.types import Cohort
 from axilla.report.index import EndpointEntry, IndexPage, render_index
 from axilla.study.layout import Layout, write_if_new
+from axilla.study.plain import plain_sentences
 from axilla.study.split_sentences import shared_sentences
 from axilla.study.summary import highlights
 
@@ -29,7 +30,10 @@ def write_index(
         name=config.name,
         generated=is_generated(config.cohort),
         enrolled=cohort.enrolled,
-        entries=tuple(_entry(config, result) for result in results.values()),
+        entries=tuple(
+            _entry(study, result, beside=config.out)
+            for study, result in zip(config.studies, results.values(), strict=True)
+        ),
         shared=shared_sentences(config),
         version=__version__,
     )
@@ -39,15 +43,18 @@ def write_index(
     return path
 
 
-def _entry(config: StudyConfig, result: StudyResult) -> EndpointEntry:
+def _entry(study: StudyConfig, result: StudyResult, *, beside: Path) -> EndpointEntry:
     cohort = result.cohort
     labels = Counter(cohort.labels().values())
     reasons = {e.patient_id: e.reason for e in cohort.excluded}
     return EndpointEntry(
         title=" against ".join(cohort.classes),
-        report=result.layout.report.relative_to(config.out).parts,
+        report=result.layout.report.relative_to(beside).parts,
         patients=len(cohort.patients),
         mix=", ".join(f"{labels[i]} {name}" for i, name in enumerate(cohort.classes)),
         excluded=tuple(Counter(reasons.values()).items()),
+        plain=()
+        if result.metrics is None
+        else plain_sentences(study, cohort.classes, result.metrics),
         highlights=() if result.metrics is None else highlights(result.metrics),
     )

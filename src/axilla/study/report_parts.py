@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,9 +122,19 @@ def further_parts(
     """Sections of what the last `evaluate` measured, with the figures that it wrote."""
     titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
     tables = list(clinical_use_tables(metrics, classes=classes, cohort_titles=titles))
-    written = sorted(store.step_files(layout.out, "evaluate"))
+    written = _by_method(store.step_files(layout.out, "evaluate"), tuple(metrics["methods"]))
     made = (_part(section, tables, layout, written) for section in SECTIONS)
     return tuple(part for part in made if part is not None)
+
+
+def _by_method(written: Iterable[str], methods: Sequence[str]) -> list[str]:
+    """The files by name, and of one kind in the order of the methods, as in every table."""
+
+    def place(name: str) -> tuple[str, int]:
+        start, _, method = name.rpartition("/")[2].partition(".")[0].partition("_")
+        return (start, methods.index(method)) if method in methods else (name, -1)
+
+    return sorted(written, key=place)
 
 
 def _part(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import PrintedTable, format_figure
+from axilla.analysis.tables.printed import PrintedTable, format_figure, told_reasons
 from axilla.core.errors import StatisticsError
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES
@@ -52,7 +52,8 @@ def calibration_table(
     StatisticsError
         An entry has no calibration: the metrics are of more than two classes, or older.
     """
-    missing: list[str] = []
+    missing: list[tuple[str, str]] = []
+    clipped: list[str] = []
     rows = []
     for method, by_cohort in metrics["methods"].items():
         for cohort in cohorts or by_cohort:
@@ -73,16 +74,16 @@ def calibration_table(
                 }
             )
             missing += [
-                f"{titles[0]}, {titles[1].lower()}, {heading}: {entry[name]['reason']}."
+                (f"{titles[0]}, {titles[1].lower()}, {heading}", entry[name]["reason"])
                 for name, (heading, _) in _COLUMNS.items()
                 if entry[name]["value"] is None or entry[name]["low"] is None
             ]
             if entry["clipped"]:
-                missing.append(
+                clipped.append(
                     f"{titles[0]}, {titles[1].lower()}: {entry['clipped']} of {entry['n']} "
                     "predictions are nearer to 0 or 1 than one in a million; intercept and slope "
                     "take them at that distance."
                 )
     headings = [heading for heading, _ in _COLUMNS.values()]
     frame = pd.DataFrame(rows, columns=["Method", "Cohort", "n", *headings])
-    return PrintedTable(frame, (_IDEAL, *missing))
+    return PrintedTable(frame, (_IDEAL, *told_reasons(missing), *clipped))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import PrintedTable, format_figure, told_cohorts
+from axilla.analysis.tables.printed import PrintedTable, format_figure, told_cohorts, told_reasons
 from axilla.core.types import COHORT_TITLES
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def decision_table(
         Figures with their 95% intervals; None where no cohort has a decision curve.
     """
     rows: list[dict[str, str]] = []
-    missing: list[str] = []
+    missing: list[tuple[str, str]] = []
     told = told_cohorts(metrics, cohorts=cohorts, cohort_titles=cohort_titles)
     for cells, named, entry in told:
         for point in entry.get("decision_curve", {}).get("points", ()):
@@ -78,10 +78,10 @@ def decision_table(
                 }
             )
             missing += [
-                f"{named}, {shown}, {column}: {point[name]['reason']}."
+                (f"{named}, {shown}, {column}", point[name]["reason"])
                 for name, (column, _) in _FIGURES.items()
                 if "reason" in point[name]
             ]
     if not rows:
         return None
-    return PrintedTable(pd.DataFrame(rows), (*_NOTES, *missing))
+    return PrintedTable(pd.DataFrame(rows), (*_NOTES, *told_reasons(missing)))

@@ -12,6 +12,7 @@ from axilla.analysis.tables.printed import (
     format_figure,
     format_percent,
     told_cohorts,
+    told_reasons,
 )
 from axilla.core.types import COHORT_TITLES
 
@@ -64,16 +65,16 @@ def operating_table(
         no cohort has operating points.
     """
     rows: list[dict[str, str]] = []
-    missing: list[str] = []
+    missing: list[tuple[str, str]] = []
     told = told_cohorts(metrics, cohorts=cohorts, cohort_titles=cohort_titles)
     for cells, named, entry in told:
         for point in entry.get("operating_points", ()):
             rule = rule_title(point["rule"])
             rows.append(cells | {"Rule": rule} | _cells(point))
-            missing += [f"{named}, {rule}{of}: {reason}." for of, reason in _reasons(point)]
+            missing += [(f"{named}, {rule}{of}", reason) for of, reason in _reasons(point)]
     if not rows:
         return None
-    return PrintedTable(pd.DataFrame(rows), (*_NOTES, *missing))
+    return PrintedTable(pd.DataFrame(rows), (*_NOTES, *told_reasons(missing)))
 
 
 def rule_title(rule: Any) -> str:

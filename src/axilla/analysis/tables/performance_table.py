@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import PrintedTable, format_auc, format_p, format_percent
+from axilla.analysis.tables.printed import (
+    PrintedTable,
+    format_auc,
+    format_p,
+    format_percent,
+    told_reasons,
+)
 from axilla.core.errors import StatisticsError
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES
@@ -61,7 +67,7 @@ def performance_table(
         The metrics are of more than two classes.
     """
     marks, notes = _comparison_notes(metrics, compare_in, cohort_titles)
-    missing: list[str] = []
+    missing: list[tuple[str, str]] = []
     rows = []
     for method, by_cohort in metrics["methods"].items():
         for cohort in cohorts or by_cohort:
@@ -84,7 +90,7 @@ def performance_table(
             missing += _reasons(title, {column: entry[name] for name, column in columns.items()})
     notes += [OPTIMISTIC] if metrics.get("threshold_rule") == "youden-per-cohort" else []
     printed = ["Method", "Cohort", "n", "AUC", *_PERCENTS.values()]
-    return PrintedTable(pd.DataFrame(rows, columns=printed), (*notes, *missing))
+    return PrintedTable(pd.DataFrame(rows, columns=printed), (*notes, *told_reasons(missing)))
 
 
 def multiclass_table(
@@ -94,7 +100,7 @@ def multiclass_table(
 ) -> PrintedTable:
     """Format the metrics of three classes or more: a row a class, after a row for all of them."""
     rows: list[dict[str, str]] = []
-    missing: list[str] = []
+    missing: list[tuple[str, str]] = []
     for method, by_cohort in metrics["methods"].items():
         for cohort, entry in by_cohort.items():
             title = method_title(method), cohort_titles.get(cohort, cohort)
@@ -132,7 +138,7 @@ def multiclass_table(
                     | {c: format_percent(f) for c, f in figures.items() if c != "AUC"}
                 )
                 missing += _reasons(title, {f"{name}, {c}": f for c, f in figures.items()})
-    return PrintedTable(pd.DataFrame(rows), (_MACRO, *missing))
+    return PrintedTable(pd.DataFrame(rows), (_MACRO, *told_reasons(missing)))
 
 
 _MACRO = (
@@ -142,10 +148,12 @@ _MACRO = (
 )
 
 
-def _reasons(title: tuple[str, str], figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence for each figure that has no value or no interval."""
+def _reasons(
+    title: tuple[str, str], figures: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """Where and why, of each figure that has no value or no interval."""
     return [
-        f"{title[0]}, {title[1].lower()}, {name}: {figure['reason']}."
+        (f"{title[0]}, {title[1].lower()}, {name}", figure["reason"])
         for name, figure in figures.items()
         if figure["value"] is None or figure["low"] is None
     ]

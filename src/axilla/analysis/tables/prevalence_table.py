@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import PrintedTable, format_percent, told_cohorts
+from axilla.analysis.tables.printed import PrintedTable, format_percent, told_cohorts, told_reasons
 from axilla.core.types import COHORT_TITLES
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def prevalence_table(
         given.
     """
     rows: list[dict[str, str]] = []
-    missing: list[str] = []
+    missing: list[tuple[str, str]] = []
     told = told_cohorts(metrics, cohorts=cohorts, cohort_titles=cohort_titles)
     for cells, named, entry in told:
         for at in entry.get("predictive_values", ()):
@@ -54,8 +54,8 @@ def prevalence_table(
                 | {column: format_percent(at[name]) for name, column in _FIGURES.items()}
             )
             missing += [
-                f"{named}, {share}%, {column}: {at[name]['reason']}."
+                (f"{named}, {share}%, {column}", at[name]["reason"])
                 for name, column in _FIGURES.items()
                 if "reason" in at[name]
             ]
-    return PrintedTable(pd.DataFrame(rows), (_NOTE, *missing)) if rows else None
+    return PrintedTable(pd.DataFrame(rows), (_NOTE, *told_reasons(missing))) if rows else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from axilla.core.methods import method_title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -27,6 +27,20 @@ class PrintedTable:
     """Cells of text, under the headings that are printed."""
     notes: tuple[str, ...]
     """Footnotes in the order of their marks, then the reasons for figures that are missing."""
+
+
+def told_reasons(missing: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Say why figures are missing, each reason once, after all the places where it holds.
+
+    Examples
+    --------
+    >>> told_reasons([("A, PPV", "nobody is positive"), ("B, PPV", "nobody is positive")])
+    ('A, PPV; B, PPV: nobody is positive.',)
+    """
+    places: dict[str, list[str]] = {}
+    for place, reason in missing:
+        places.setdefault(reason, []).append(place)
+    return tuple(f"{'; '.join(where)}: {reason}." for reason, where in places.items())
 
 
 def format_number(value: float, decimals: int, *, signed: bool = False) -> str:
