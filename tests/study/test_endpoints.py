@@ -120,6 +120,21 @@ def test_each_endpoint_has_its_folder_and_the_front_page_links_them(
 
 
 @pytest.mark.usefixtures("coarse_pictures")
+def test_another_endpoint_is_not_told_of_nodes_nor_folds_of_operating_points(
+    table: Callable[..., dict[str, Any]],
+) -> None:
+    grades = {"column": "grade", "negative": "G1", "positive": "G2"}
+    lower = {(i, "grade"): "G2" for i in range(120) if (i // 4) % 3 == 2}
+    settings = table(lower, endpoint=grades, split={"folds": 2}, threshold=0.5)
+    result = run(study(settings))
+    assert result.report is not None
+    page = " ".join(result.report.read_text(encoding="utf-8").split())
+    assert "read &#39;biopsy&#39; as whatever follows a positive call" in page
+    assert "would be spared the sentinel node biopsy" not in page
+    assert "The operating points were chosen" not in page
+
+
+@pytest.mark.usefixtures("coarse_pictures")
 def test_three_grades_are_measured_and_shown(table: Callable[..., dict[str, Any]]) -> None:
     config = study(table(endpoint=GRADE))
     result = run(config)

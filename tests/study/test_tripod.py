@@ -139,7 +139,9 @@ def test_what_a_clinic_asks_has_sections(settings: dict[str, Any], coarse_pictur
     assert result.metrics is not None
     parts = {
         part.anchor: part
-        for part in further_parts(layout, result.metrics, classes=result.cohort.classes)
+        for part in further_parts(
+            layout, result.metrics, classes=result.cohort.classes, of_nodes=True
+        )
     }
     assert list(parts) == ["cross-table", "calibration", "decision", "subgroups"]
     names = [table.csv_name for table in parts["decision"].tables]
@@ -152,6 +154,9 @@ def test_what_a_clinic_asks_has_sections(settings: dict[str, Any], coarse_pictur
         "decision.csv", "precision_recall.csv",
     ]  # fmt: skip
     assert {entry["method"] for entry in result.metrics["subgroups"]} == set(methods)
+    spared, chosen = parts["decision"].paragraphs
+    assert "sentinel node biopsy" in spared
+    assert "chosen on the validation cohort" in chosen
 
 
 def test_the_numbers_of_a_confusion_matrix() -> None:

@@ -13,6 +13,8 @@ from axilla.report.contents import Anchor, Figure, Part, Table
 from axilla.study.clinical_use import Named, clinical_use_tables
 from axilla.study.layout import Layout
 
+_POINTS = "operating_points"
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -23,6 +25,10 @@ class Section:
     after: Anchor
     paragraphs: tuple[str, ...]
     """Said only where there is a table or a figure."""
+    elsewhere: tuple[str, ...] = ()
+    """Said in their stead where the endpoint is not N0 against positive nodes."""
+    operating_points: str = ""
+    """Said after them where there is a table of operating points."""
     tables: tuple[str, ...] = ()
     """Names of files begin so."""
     figures: tuple[tuple[str, str], ...] = ()
@@ -40,6 +46,12 @@ SECTIONS = (
                 "asks for it (doi:10.1136/bmj.h5527, item 23)."
             ),
         ),
+        elsewhere=(
+            (
+                "The model's call against the reference standard in the test cohort, as STARD 2015 "
+                "asks for it (doi:10.1136/bmj.h5527, item 23)."
+            ),
+        ),
         tables=("cross_",),
     ),
     Section(
@@ -48,7 +60,7 @@ SECTIONS = (
         after="figures",
         paragraphs=(
             (
-                "Whether of the patients with a predicted risk of 30% about 30% have metastasis. "
+                "Whether of the patients with a predicted risk of 30% about 30% are positive. "
                 "A slope under 1 says that predictions are too extreme, an intercept above 0 that "
                 "risks are told too low. A model that is not calibrated may rank patients well, "
                 "and its probabilities must still not be read as risks."
@@ -75,13 +87,20 @@ SECTIONS = (
                 "metastases among those spared are missed. These are counts on this cohort, at "
                 "thresholds that nobody has tried on patients: no advice to operate or not."
             ),
+        ),
+        elsewhere=(
             (
-                "The operating points were chosen on the validation cohort and are applied "
-                "unchanged. What a rule asks, such as an NPV of 95%, was met there; in the test "
-                "cohort, which is shown, it need not be."
+                "The words are those of sentinel node biopsy, which is not what this endpoint "
+                "decides: read 'biopsy' as whatever follows a positive call. These are counts on "
+                "this cohort, at thresholds that nobody has tried on patients."
             ),
         ),
-        tables=("operating_points", "decision", "predictive_values"),
+        operating_points=(
+            "The operating points were chosen on the validation cohort and are applied "
+            "unchanged. What a rule asks, such as an NPV of 95%, was met there; in the test "
+            "cohort, which is shown, it need not be."
+        ),
+        tables=(_POINTS, "decision", "predictive_values"),
         figures=(
             (
                 "decision",
@@ -117,13 +136,25 @@ SECTIONS = (
 
 
 def further_parts(
-    layout: Layout, metrics: Mapping[str, Any], *, classes: Sequence[str]
+    layout: Layout, metrics: Mapping[str, Any], *, classes: Sequence[str], of_nodes: bool
 ) -> tuple[Part, ...]:
-    """Sections of what the last `evaluate` measured, with the figures that it wrote."""
+    """Sections of what the last `evaluate` measured, with the figures that it wrote.
+
+    Parameters
+    ----------
+    layout
+        Where the study's files are.
+    metrics
+        What `evaluate` returned.
+    classes
+        Names of the endpoint's classes.
+    of_nodes
+        Whether the endpoint is N0 against positive nodes, on which a biopsy is decided.
+    """
     titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
     tables = list(clinical_use_tables(metrics, classes=classes, cohort_titles=titles))
     written = _by_method(store.step_files(layout.out, "evaluate"), tuple(metrics["methods"]))
-    made = (_part(section, tables, layout, written) for section in SECTIONS)
+    made = (_part(section, tables, layout, written, of_nodes=of_nodes) for section in SECTIONS)
     return tuple(part for part in made if part is not None)
 
 
@@ -138,7 +169,12 @@ def _by_method(written: Iterable[str], methods: Sequence[str]) -> list[str]:
 
 
 def _part(
-    section: Section, tables: Sequence[Named], layout: Layout, written: Sequence[str]
+    section: Section,
+    tables: Sequence[Named],
+    layout: Layout,
+    written: Sequence[str],
+    *,
+    of_nodes: bool,
 ) -> Part | None:
     own = tuple(_table(named) for named in tables if named.stem.startswith(section.tables))
     figures = tuple(
@@ -149,11 +185,14 @@ def _part(
     )
     if not own and not figures:
         return None
+    told = section.paragraphs if of_nodes or not section.elsewhere else section.elsewhere
+    if section.operating_points and any(table.csv_name.startswith(_POINTS) for table in own):
+        told = (*told, section.operating_points)
     return Part(
         anchor=section.anchor,
         title=section.title,
         after=section.after,
-        paragraphs=section.paragraphs,
+        paragraphs=told,
         tables=own,
         figures=figures,
     )

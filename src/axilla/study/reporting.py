@@ -25,7 +25,7 @@ from axilla.study.explaining import explained_method
 from axilla.study.fitting import Fitting
 from axilla.study.flow import flow_of
 from axilla.study.layout import Layout, write_if_new
-from axilla.study.plain import plain_sentences, plain_table
+from axilla.study.plain import STAGED, plain_sentences, plain_table
 from axilla.study.provenance import provenance
 from axilla.study.report_figures import figures_of, rule_text
 from axilla.study.report_parts import further_parts
@@ -58,7 +58,12 @@ def write_report(
     layout = Layout(fitting.config.out)
     checklist = tripod(fitting, metrics)
     write_tripod(layout, checklist)
-    further = further_parts(layout, metrics, classes=fitting.cohort.classes)
+    further = further_parts(
+        layout,
+        metrics,
+        classes=fitting.cohort.classes,
+        of_nodes=fitting.config.endpoint in STAGED,
+    )
     parts = (*further, checklist, provenance(fitting))
     contents = _contents(fitting, tiles, predictions, metrics, layout, parts=parts)
     written = write_if_new(layout.report, render_within(contents))
