@@ -13,7 +13,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.config_stain import StainNormalisation
 from axilla.core.errors import InputProblems, StoreError
 from axilla.core.progress import Silent
-from axilla.features.stain import mean_stain, normalise, published_stain
+from axilla.core.stain import mean_stain, normalise, published_stain
 from axilla.study.chain import check, run
 from axilla.study.fitting import Fitting
 from axilla.study.instances import read_patches, slide_arrays

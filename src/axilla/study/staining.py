@@ -16,8 +16,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.config_stain import StainNormalisation
 from axilla.core.errors import AxillaError, ConfigError, Problem, StatisticsError, StoreError
 from axilla.core.progress import Reporter
-from axilla.core.types import Partition, Slide
-from axilla.features.stain import (
+from axilla.core.stain import (
     Stain,
     estimate_stain,
     mean_stain,
@@ -25,6 +24,7 @@ from axilla.features.stain import (
     published_stain,
     stain_from_json,
 )
+from axilla.core.types import Partition, Slide
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import excludable, slides_of
 from axilla.study.tiling import Tiles, keep_patients, regions_of

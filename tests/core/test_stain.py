@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from axilla.core.errors import StatisticsError
-from axilla.features.stain import (
+from axilla.core.stain import (
     MacenkoStain,
     ReinhardStain,
     Stain,
