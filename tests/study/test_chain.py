@@ -176,6 +176,12 @@ def test_tables_figures_and_heatmaps(finished: Study) -> None:
         grid = store.read_grid(out / "patches" / f"{patient}.parquet")
         assert len(attention) == len(grid)
         assert attention["attention"].mean() == pytest.approx(1, abs=0.2)
+        tiles = json.loads((out / "attention" / f"{patient}.geojson").read_text(encoding="utf-8"))
+        corners = [tile["geometry"]["coordinates"][0][0] for tile in tiles["features"]]
+        assert corners == attention[["x", "y"]].to_numpy().tolist()
+        found = [tile["properties"]["measurements"] for tile in tiles["features"]]
+        assert [m["Attention"] for m in found] == attention["attention"].tolist()
+        assert max(m["Attention rank"] for m in found) == 1
     assert {p.stem for p in (out / "attention").iterdir()} == set(tests), "test slides only"
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from axilla.analysis.heatmaps import draw_gallery, draw_heatmap
 from axilla.core import store
 from axilla.core.methods import method_spec
 from axilla.core.progress import Reporter
-from axilla.core.types import Partition, Patient, Region, Slide
+from axilla.core.qupath import patch_tiles
+from axilla.core.types import Partition, PatchGrid, Patient, Region, Slide
 from axilla.mil.bundle import Bundle
 from axilla.study.fitting import Fitting
 from axilla.study.instances import read_patches
@@ -39,8 +41,8 @@ def explained_method(methods: tuple[str, ...]) -> str | None:
 
 def explain_all(
     fitting: Fitting, tiles: Tiles, keys: Mapping[tuple[str, str], str], *, reporter: Reporter
-) -> list[Path]:
-    """Heat map, gallery and table of attention for each test slide.
+) -> None:
+    """Heat map, gallery, table and QuPath tiles of attention for each test slide.
 
     In cross-validation each patient is shown by the model of the first repeat that did not see the
     patient in training.
@@ -48,9 +50,9 @@ def explain_all(
     method = explained_method(fitting.config.methods)
     if method is None:
         reporter.done("explain", "not needed: no method looks at slides")
-        return []
+        return
     layout = Layout(fitting.config.out)
-    written: list[Path] = []
+    shown = 0
     todo: list[tuple[Partition, Patient, Slide, str]] = []
     for partition in fitting.partitions:
         if partition.repeat > 0:
@@ -59,36 +61,29 @@ def explain_all(
             for slide in patient.slides:
                 if not len(tiles.grids[slide.slide_id]):
                     continue
+                # With its tiles for QuPath, which an earlier version did not write.
                 key = store.digest(
-                    "explain", keys[method, partition.name], fitting.slide_keys[slide.slide_id]
+                    "explain, tiles",
+                    keys[method, partition.name],
+                    fitting.slide_keys[slide.slide_id],
                 )
-                files = _files(layout, slide.slide_id)
-                written += files
+                shown += 1
                 if not store.step_is_done(layout.out, f"explain/{slide.slide_id}", key=key):
                     todo.append((partition, patient, slide, key))
     bundles: dict[str, Bundle] = {}
     for partition, patient, slide, key in reporter.track(todo, "Drawing attention"):
         if partition.name not in bundles:
             bundles = {partition.name: load_bundle(fitting, method, partition)}
-        _explain_slide(fitting, tiles, bundles[partition.name], patient, slide)
-        store.write_step(
-            layout.out, f"explain/{slide.slide_id}", key=key,
-            files=_files(layout, slide.slide_id),
-        )  # fmt: skip
+        files = _explain_slide(fitting, tiles, bundles[partition.name], patient, slide)
+        store.write_step(layout.out, f"explain/{slide.slide_id}", key=key, files=files)
     reporter.done(
-        "explain",
-        f"{len(written) // 3} test slides" + (f", {len(todo)} now" if todo else ", done before"),
+        "explain", f"{shown} test slides" + (f", {len(todo)} now" if todo else ", done before")
     )
-    return written
-
-
-def _files(layout: Layout, slide_id: str) -> list[Path]:
-    return [layout.heatmap(slide_id), layout.gallery(slide_id), layout.attention(slide_id)]
 
 
 def _explain_slide(
     fitting: Fitting, tiles: Tiles, bundle: Bundle, patient: Patient, slide: Slide
-) -> None:
+) -> list[Path]:
     if bundle.network is None or fitting.slides is None:
         raise ValueError("attention needs a network and slides")
     config = fitting.config
@@ -109,6 +104,34 @@ def _explain_slide(
     )
     gallery = _gallery(pixels, attention)
     store.write_bytes(layout.gallery(slide.slide_id), figure_png(gallery, dpi=110))
+    return [
+        layout.heatmap(slide.slide_id),
+        layout.gallery(slide.slide_id),
+        layout.attention(slide.slide_id),
+        *_write_tiles(layout, slide, regions, grid, attention),
+    ]
+
+
+def _write_tiles(
+    layout: Layout,
+    slide: Slide,
+    regions: tuple[Region, ...],
+    grid: PatchGrid,
+    attention: NDArray[np.float64],
+) -> list[Path]:
+    """Write a file for QuPath of each image; none where patches are all that there is."""
+    if any(region.files is not None for region in regions):
+        return []
+    rank = rankdata(attention, method="average", nan_policy="omit") / np.isfinite(attention).sum()
+    written = []
+    for number, image in enumerate(slide.images, start=1):
+        here = np.isin(grid.region, [region.index for region in regions if region.image == image])
+        values = {"Attention": attention[here], "Attention rank": rank[here]}
+        path = layout.tiles(slide.slide_id, number if len(slide.images) > 1 else None)
+        text = patch_tiles(grid.xy[here], size_level0=grid.size_level0, measurements=values)
+        store.write_text(path, text)
+        written.append(path)
+    return written
 
 
 def _heatmap(

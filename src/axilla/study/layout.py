@@ -73,6 +73,11 @@ class Layout:
         """Attention of each patch of a slide, as a table."""
         return self.out / "attention" / f"{slide_id}.csv"
 
+    def tiles(self, slide_id: str, number: int | None) -> Path:
+        """Patches with their attention as QuPath opens them, of one of a slide's images."""
+        of = "" if number is None else f"-{number}"
+        return self.out / "attention" / f"{slide_id}{of}.geojson"
+
     def audit(self, slide_id: str) -> Path:
         """Outlines and patch grid of a slide over its thumbnail."""
         return self.out / "audit" / f"{slide_id}.png"
