@@ -84,6 +84,7 @@ def sample_contents(text: str = "") -> ReportContents:
             "training": {"restarts": {"t0": 20}, "seed": 17, "mpp": None},
             "methods": ["clinical", text],
             "redraw": False,
+            "published": [{"source": f"Xu 2021{text}", "auc": 0.661, "accuracy": None}],
         },
         versions={"axilla": f"0.1.0{text}", f"torch{text}": "2.9"},
         highlights=(Highlight(f"AUC{text}", f"0.816{text}", f"95% CI{text}"),),
@@ -371,6 +372,7 @@ def test_settings_versions_and_seeds_are_there() -> None:
     assert "split.seed = 8888 , training.seed = 17" in text
     for entry in ("restarts.t0 20", "mpp null", "redraw false", "methods [clinical, ]"):
         assert entry in text
+    assert "published 1 source: Xu 2021, auc: 0.661" in text
     assert "torch 2.9" in text
 
 

@@ -219,6 +219,10 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
     for key, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from _flatten(value, f"{prefix}{key}.")
+        elif value and isinstance(value, list | tuple) and isinstance(value[0], Mapping):
+            for number, item in enumerate(value, start=1):
+                told = (f"{name}: {_plain(own)}" for name, own in item.items() if own is not None)
+                yield f"{prefix}{key} {number}", ", ".join(told)
         else:
             yield f"{prefix}{key}", _plain(value)
 
