@@ -41,10 +41,13 @@ def write(kind: str, folder: Path, image: np.ndarray, **how: Any) -> Path:
     if kind == "dicom":
         written.write_dicom(folder / "s1", image, mpp=0.5, **how)
         return folder / "s1" / "0.dcm"
-    path = folder / {"aperio": "s1.svs", "leica": "s1.scn"}[kind]
-    {"aperio": written.write_aperio, "leica": written.write_leica}[kind](
-        path, image, mpp=0.5, **how
-    )
+    suffix, writer = {
+        "aperio": ("svs", written.write_aperio),
+        "leica": ("scn", written.write_leica),
+        "ventana": ("bif", written.write_ventana),
+    }[kind]
+    path = folder / f"s1.{suffix}"
+    writer(path, image, mpp=0.5, **how)
     return path
 
 
@@ -77,6 +80,20 @@ def test_patches_at_a_target_scale(drawn: Callable, tmp_path: Path, kind: str) -
     assert grid.xy[9].tolist() == [256, 128]
     expected = image[128:256, 256:384].reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
     assert np.abs(patch - expected).max() <= 1
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_slide_of_joined_tiles(drawn: Callable, tmp_path: Path, levels: int) -> None:
+    image = drawn(1024, 768)
+    path = write("ventana", tmp_path, image, levels=levels)
+    assert openslide.OpenSlide.detect_format(path) == "ventana"
+    with open_slide(path, slide_id="s1", patient_id="p1") as reader:
+        assert reader.size == (1024, 768)
+        assert reader.mpp == pytest.approx(0.5, rel=1e-3)
+        np.testing.assert_array_equal(reader.read(100, 90, 800, 600), image[90:690, 100:900])
+        far = reader.read_resized(100, 50, 512, 256)
+    expected = image[50:562, 100:612].reshape(256, 2, 256, 2, 3).mean(axis=(1, 3))
+    assert np.abs(far - expected).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["hamamatsu", "dicom"])

@@ -69,6 +69,46 @@ def write_leica(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -
             file.write(level, metadata=None, **told, **scale, **_TILED)
 
 
+def write_ventana(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -> None:
+    """A .bif: a label, then levels whose 256 px tiles are joined edge to edge; at least 2 x 2.
+
+    Tiles are numbered from the bottom row up, every other row backwards. Without a joint in either
+    direction OpenSlide 4.0 never comes back: it divides the overlaps by a weight of none.
+    """
+    down, across = image.shape[0] // 256, image.shape[1] // 256
+
+    def number(column: int, row: int) -> int:
+        up = down - 1 - row
+        return up * across + (across - 1 - column if up % 2 else column) + 1
+
+    def joint(direction: str, one: tuple[int, int], two: tuple[int, int]) -> str:
+        return (
+            f'<TileJointInfo FlagJoined="1" Confidence="100" Direction="{direction}" '
+            f'Tile1="{number(*one)}" Tile2="{number(*two)}" OverlapX="0" OverlapY="0"/>'
+        )
+
+    places = [(column, row) for row in range(down) for column in range(across)]
+    joints = [joint("RIGHT", (c, r), (c + 1, r)) for c, r in places if c + 1 < across]
+    joints += [joint("UP", (c, r), (c, r - 1)) for c, r in places if r > 0]
+    scan = f'<iScan Magnification="20" ScanRes="{mpp}" ScannerModel="VENTANA DP 200"/>'
+    stitched = (
+        '<EncodeInfo Ver="2"><SlideStitchInfo><ImageInfo AOIScanned="1" Width="256" Height="256" '
+        f'NumCols="{across}" NumRows="{down}" Pos-X="0" Pos-Y="0">{"".join(joints)}</ImageInfo>'
+        '</SlideStitchInfo><AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin></EncodeInfo>'
+    )
+
+    def tags(text: str) -> list[tuple[int, int, int, bytes, bool]]:
+        return [(700, 1, len(text), text.encode(), True)]
+
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        label = np.full((64, 64, 3), 255, np.uint8)
+        file.write(label, description="Label_Image", metadata=None, extratags=tags(scan))
+        for level, pixels in enumerate(halves(image, levels)):
+            text = f"level={level} mag={20 / 2**level:g} quality=95"
+            own = {"extratags": tags(stitched)} if level == 0 else {}
+            file.write(pixels, description=text, metadata=None, **own, **_TILED)
+
+
 def write_hamamatsu(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -> None:
     """An .ndpi: each level one JPEG, with the tags of the scanner."""
     pages = []
