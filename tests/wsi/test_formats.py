@@ -44,6 +44,7 @@ def write(kind: str, folder: Path, image: np.ndarray, **how: Any) -> Path:
     suffix, writer = {
         "aperio": ("svs", written.write_aperio),
         "leica": ("scn", written.write_leica),
+        "mirax": ("mrxs", written.write_mirax),
         "ventana": ("bif", written.write_ventana),
     }[kind]
     path = folder / f"s1.{suffix}"
@@ -83,10 +84,11 @@ def test_patches_at_a_target_scale(drawn: Callable, tmp_path: Path, kind: str) -
 
 
 @pytest.mark.parametrize("levels", [1, 2])
-def test_a_slide_of_joined_tiles(drawn: Callable, tmp_path: Path, levels: int) -> None:
+@pytest.mark.parametrize("kind", ["mirax", "ventana"])
+def test_a_slide_of_whole_tiles(drawn: Callable, tmp_path: Path, kind: str, levels: int) -> None:
     image = drawn(1024, 768)
-    path = write("ventana", tmp_path, image, levels=levels)
-    assert openslide.OpenSlide.detect_format(path) == "ventana"
+    path = write(kind, tmp_path, image, levels=levels)
+    assert openslide.OpenSlide.detect_format(path) == kind
     with open_slide(path, slide_id="s1", patient_id="p1") as reader:
         assert reader.size == (1024, 768)
         assert reader.mpp == pytest.approx(0.5, rel=1e-3)

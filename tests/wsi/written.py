@@ -109,6 +109,54 @@ def write_ventana(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2)
             file.write(pixels, description=text, metadata=None, **own, **_TILED)
 
 
+def write_mirax(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -> None:
+    """An .mrxs with its folder: PNG images of 256 px in one data file, an index that finds them."""
+    side, name = 256, "0123456789ABCDEF0123456789ABCDEF"
+    down, across = image.shape[0] // side, image.shape[1] // side
+    folder = path.with_suffix("")
+    folder.mkdir()
+    data, pages, sections = b"", [], []
+    for level, pixels in enumerate(halves(image, levels)):
+        page = []
+        for row in range(-(-pixels.shape[0] // side)):
+            for column in range(-(-pixels.shape[1] // side)):
+                tile = np.full((side, side, 3), 255, np.uint8)
+                part = pixels[row * side : (row + 1) * side, column * side : (column + 1) * side]
+                tile[: part.shape[0], : part.shape[1]] = part
+                png = cv2.imencode(".png", tile[..., ::-1])[1].tobytes()
+                # Numbered on the first level's grid, where an image of level n covers 2^n squared.
+                number = (row * across + column) * 2**level
+                page.append(struct.pack("<4i", number, len(data), len(png), 0))
+                data += png
+        pages.append(struct.pack("<2i", len(page), 0) + b"".join(page))
+        sections.append(
+            f"[LEVEL_{level}]\nIMAGE_CONCAT_FACTOR={min(level, 1)}\nOVERLAP_X=0\nOVERLAP_Y=0\n"
+            f"MICROMETER_PER_PIXEL_X={mpp * 2**level}\nMICROMETER_PER_PIXEL_Y={mpp * 2**level}\n"
+            f"IMAGE_FILL_COLOR_BGR=16777215\nDIGITIZER_WIDTH={side}\nDIGITIZER_HEIGHT={side}\n"
+            "IMAGE_FORMAT=PNG\n"
+        )
+    named = "".join(f"HIER_0_VAL_{n}_SECTION=LEVEL_{n}\n" for n in range(levels))
+    (folder / "Slidedat.ini").write_text(
+        f"[GENERAL]\nSLIDE_ID={name}\nIMAGENUMBER_X={across}\nIMAGENUMBER_Y={down}\n"
+        "OBJECTIVE_MAGNIFICATION=20\nCameraImageDivisionsPerSide=1\n"
+        "[HIERARCHICAL]\nHIER_COUNT=1\nNONHIER_COUNT=0\nINDEXFILE=Index.dat\n"
+        f"HIER_0_NAME=Slide zoom level\nHIER_0_COUNT={levels}\n{named}"
+        f"[DATAFILE]\nFILE_COUNT=1\nFILE_0=Data0000.dat\n{''.join(sections)}",
+        encoding="utf-8",
+    )
+    (folder / "Data0000.dat").write_bytes(data)
+    # Two roots; a pointer a level; at each a zero and a pointer to the page of its images.
+    start = len(b"01.02") + len(name) + 8
+    heads = start + 4 * levels
+    at = heads + 8 * levels
+    pointers = [heads + 8 * level for level in range(levels)]
+    places = [at + sum(map(len, pages[:level])) for level in range(levels)]
+    index = struct.pack("<2i", start, 0) + struct.pack(f"<{levels}i", *pointers)
+    index += b"".join(struct.pack("<2i", 0, place) for place in places) + b"".join(pages)
+    (folder / "Index.dat").write_bytes(b"01.02" + name.encode() + index)
+    path.write_bytes(b"a thumbnail")
+
+
 def write_hamamatsu(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -> None:
     """An .ndpi: each level one JPEG, with the tags of the scanner."""
     pages = []
