@@ -14,6 +14,7 @@ import typer
 from axilla import __version__
 from axilla.cli_import import import_checkpoint
 from axilla.cli_models import add_model_commands
+from axilla.cli_nuclei import add_nuclei_commands
 from axilla.cli_planning import add_planning_commands
 from axilla.console import ConsoleReporter, print_problems, say
 
@@ -309,6 +310,7 @@ def schema() -> None:
 
 
 add_model_commands(app)
+add_nuclei_commands(app)
 add_planning_commands(app)
 
 

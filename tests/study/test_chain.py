@@ -172,7 +172,8 @@ def test_tables_figures_and_heatmaps(finished: Study) -> None:
         assert (out / "heatmaps" / f"{patient}.png").read_bytes().startswith(b"\x89PNG")
         assert (out / "heatmaps" / f"{patient}-patches.png").is_file()
         attention = pd.read_csv(out / "attention" / f"{patient}.csv")
-        assert list(attention.columns) == ["region", "x", "y", "attention"]
+        assert list(attention.columns) == ["region", "x", "y", "attention", "contribution"]
+        assert (out / "heatmaps" / f"{patient}-contribution.png").is_file()
         grid = store.read_grid(out / "patches" / f"{patient}.parquet")
         assert len(attention) == len(grid)
         assert attention["attention"].mean() == pytest.approx(1, abs=0.2)
@@ -180,7 +181,8 @@ def test_tables_figures_and_heatmaps(finished: Study) -> None:
         corners = [tile["geometry"]["coordinates"][0][0] for tile in tiles["features"]]
         assert corners == attention[["x", "y"]].to_numpy().tolist()
         found = [tile["properties"]["measurements"] for tile in tiles["features"]]
-        assert [m["Attention"] for m in found] == attention["attention"].tolist()
+        for name in ("attention", "contribution"):
+            assert [m[name.capitalize()] for m in found] == attention[name].tolist()
         assert max(m["Attention rank"] for m in found) == 1
     assert {p.stem for p in (out / "attention").iterdir()} == set(tests), "test slides only"
 

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from axilla.core.types import SlidePixels
 
-_COLOURS = "cividis"
+COLOURS = "cividis"
 """Blue to yellow, even in lightness, made for the colour-blind (doi:10.1371/journal.pone.0199239),
 and without the stain's pink and purple, which the low end of viridis would be lost in."""
+SIGNED_COLOURS = "BrBG_r"
+"""Teal below zero, brown above, both told apart by the colour-blind and from the stain."""
 
 
 def draw_heatmap(
@@ -35,6 +37,7 @@ def draw_heatmap(
     limits: tuple[float, float] | None = None,
     label: str = "Attention",
     opacity: float = 0.6,
+    colours: str = COLOURS,
 ) -> None:
     """Draw patch values over a thumbnail, aligned to the pixel, with the tumour's outline.
 
@@ -60,6 +63,8 @@ def draw_heatmap(
         What the colour bar says.
     opacity
         Of the patches over the thumbnail, 0 to 1.
+    colours
+        Name of the colour map.
     """
     height, width = thumbnail.shape[:2]
     ax.imshow(thumbnail, extent=(0, width, height, 0), interpolation="nearest")
@@ -70,7 +75,7 @@ def draw_heatmap(
     patches = PolyCollection(
         patch_squares(xy, size_level0=size_level0, scale=scale),
         array=numbers,
-        cmap=_COLOURS,
+        cmap=colours,
         norm=Normalize(low, high),
         alpha=opacity,
         # Smoothed edges of see-through neighbours would leave a grid of seams.

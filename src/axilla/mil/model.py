@@ -107,6 +107,7 @@ class DLCNB(nn.Module):
         self.encoder = encoder
         self.features = features
         self.clinical = clinical
+        self.classes = classes
         first = nn.Linear(features, config.width)
         self.dtype = first.weight.dtype
         self.project = nn.Sequential(first, nn.Dropout(config.dropout), nn.ReLU())

@@ -130,6 +130,24 @@ def _scored(
     return results
 
 
+def covering_bags(
+    patient: PatientInstances,
+    slide_id: str,
+    *,
+    patches: int,
+    cover: BagDrawer,
+    seed: int,
+    draws: int,
+) -> list[BagOfSlide]:
+    """Bags of several covers of a slide, or the bags given of it."""
+    rng = np.random.default_rng(seed)
+    return [
+        BagOfSlide(patient=patient, slide_id=slide_id, indices=indices, weight=1.0)
+        for _ in range(draws if patient.bags is None else 1)
+        for indices in patient.bags_of(slide_id, patches, draw=cover, rng=rng)
+    ]
+
+
 def patch_attention(
     model: DLCNB,
     patient: PatientInstances,
@@ -158,14 +176,9 @@ def patch_attention(
         float64 [n]; 1 is what every patch would have if all weighed the same, NaN where a patch is
         in none of the given bags.
     """
-    rng = np.random.default_rng(seed)
     total = len(slides[slide_id])
     sums, counts = np.zeros(total), np.zeros(total)
-    bags = [
-        BagOfSlide(patient=patient, slide_id=slide_id, indices=indices, weight=1.0)
-        for _ in range(draws if patient.bags is None else 1)
-        for indices in patient.bags_of(slide_id, total, draw=cover, rng=rng)
-    ]
+    bags = covering_bags(patient, slide_id, patches=total, cover=cover, seed=seed, draws=draws)
     found = score_bags(model, bags, slides=slides, device=device, encode=encode)
     for bag, (_, attention) in zip(bags, found, strict=True):
         sums[bag.indices] += attention * len(bag.indices)

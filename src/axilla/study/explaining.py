@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from axilla.analysis.heatmaps import draw_gallery, draw_heatmap
+from axilla.analysis.heatmaps import COLOURS, SIGNED_COLOURS, draw_gallery, draw_heatmap
 from axilla.core import store
 from axilla.core.methods import method_spec
 from axilla.core.progress import Reporter
@@ -22,7 +23,7 @@ from axilla.mil.bundle import Bundle
 from axilla.study.fitting import Fitting
 from axilla.study.instances import read_patches
 from axilla.study.layout import Layout
-from axilla.study.scoring import load_bundle, slide_attention
+from axilla.study.scoring import load_bundle, slide_attention, slide_contribution
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.ready import region_overview
 from axilla.wsi.regions import outline_rings
@@ -31,6 +32,17 @@ from axilla.wsi.slides import open_slide
 THUMBNAIL_PX = 1200
 GALLERY = 8
 """Patches in each row of the gallery."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """Patch values with the colours that show them."""
+
+    values: NDArray[np.float64]
+    """[n], NaN where a patch has none."""
+    label: str
+    limits: tuple[float, float]
+    colours: str
 
 
 def explained_method(methods: tuple[str, ...]) -> str | None:
@@ -42,7 +54,7 @@ def explained_method(methods: tuple[str, ...]) -> str | None:
 def explain_all(
     fitting: Fitting, tiles: Tiles, keys: Mapping[tuple[str, str], str], *, reporter: Reporter
 ) -> None:
-    """Heat map, gallery, table and QuPath tiles of attention for each test slide.
+    """Heat maps, gallery, table and QuPath tiles of attention and contribution, a test slide each.
 
     In cross-validation each patient is shown by the model of the first repeat that did not see the
     patient in training.
@@ -61,9 +73,9 @@ def explain_all(
             for slide in patient.slides:
                 if not len(tiles.grids[slide.slide_id]):
                     continue
-                # With its tiles for QuPath, which an earlier version did not write.
+                # With tiles and contributions, which earlier versions did not write.
                 key = store.digest(
-                    "explain, tiles",
+                    "explain, contributions",
                     keys[method, partition.name],
                     fitting.slide_keys[slide.slide_id],
                 )
@@ -90,13 +102,18 @@ def _explain_slide(
     attention = slide_attention(fitting, bundle, patient, slide.slide_id)
     layout = Layout(config.out)
     grid = tiles.grids[slide.slide_id]
-    table = pd.DataFrame(
-        {"region": grid.region, "x": grid.xy[:, 0], "y": grid.xy[:, 1], "attention": attention}
-    )
+    contribution = slide_contribution(fitting, bundle, patient, slide.slide_id)
+    values = {"attention": attention}
+    values |= {} if contribution is None else {"contribution": contribution}
+    places = {"region": grid.region, "x": grid.xy[:, 0], "y": grid.xy[:, 1]}
+    table = pd.DataFrame(places | values)
     store.write_text(layout.attention(slide.slide_id), table.to_csv(index=False))
     regions = regions_of(slide, config=config)
-    heatmap = _heatmap(slide, regions, tiles, attention)
-    store.write_bytes(layout.heatmap(slide.slide_id), figure_png(heatmap, dpi=110))
+    positive = fitting.cohort.classes[-1]
+    written = [layout.gallery(slide.slide_id), layout.attention(slide.slide_id)]
+    for path, shown in _shown(layout, slide, attention, contribution, positive=positive):
+        store.write_bytes(path, figure_png(_heatmap(slide, regions, tiles, shown), dpi=110))
+        written.append(path)
     pixels = (
         np.asarray(fitting.slides[slide.slide_id])
         if config.encoder.trainable
@@ -104,12 +121,31 @@ def _explain_slide(
     )
     gallery = _gallery(pixels, attention)
     store.write_bytes(layout.gallery(slide.slide_id), figure_png(gallery, dpi=110))
-    return [
-        layout.heatmap(slide.slide_id),
-        layout.gallery(slide.slide_id),
-        layout.attention(slide.slide_id),
-        *_write_tiles(layout, slide, regions, grid, attention),
-    ]
+    return [*written, *_write_tiles(layout, slide, regions, grid, values)]
+
+
+def _shown(
+    layout: Layout,
+    slide: Slide,
+    attention: NDArray[np.float64],
+    contribution: NDArray[np.float64] | None,
+    *,
+    positive: str,
+) -> Iterator[tuple[Path, _Shown]]:
+    """What is drawn, where it goes, and its colours: attention from its least to its most."""
+    seen = attention[np.isfinite(attention)]
+    limits = float(seen.min()), float(seen.max())
+    label = "Attention (1 = as if all patches weighed the same)"
+    yield layout.heatmap(slide.slide_id), _Shown(attention, label, limits, COLOURS)
+    if contribution is None or not np.isfinite(contribution).any():
+        return
+    # As far below zero as above, so that the pale middle is no contribution.
+    most = max(float(np.nanmax(np.abs(contribution))), 1e-9)
+    label = f"Contribution to the log-odds of {positive}, less without the patch"
+    yield (
+        layout.contribution(slide.slide_id),
+        _Shown(contribution, label, (-most, most), SIGNED_COLOURS),
+    )
 
 
 def _write_tiles(
@@ -117,18 +153,20 @@ def _write_tiles(
     slide: Slide,
     regions: tuple[Region, ...],
     grid: PatchGrid,
-    attention: NDArray[np.float64],
+    values: Mapping[str, NDArray[np.float64]],
 ) -> list[Path]:
     """Write a file for QuPath of each image; none where patches are all that there is."""
     if any(region.files is not None for region in regions):
         return []
+    attention = values["attention"]
     rank = rankdata(attention, method="average", nan_policy="omit") / np.isfinite(attention).sum()
+    told = {name.capitalize(): own for name, own in values.items()} | {"Attention rank": rank}
     written = []
     for number, image in enumerate(slide.images, start=1):
         here = np.isin(grid.region, [region.index for region in regions if region.image == image])
-        values = {"Attention": attention[here], "Attention rank": rank[here]}
+        measurements = {name: own[here] for name, own in told.items()}
         path = layout.tiles(slide.slide_id, number if len(slide.images) > 1 else None)
-        text = patch_tiles(grid.xy[here], size_level0=grid.size_level0, measurements=values)
+        text = patch_tiles(grid.xy[here], size_level0=grid.size_level0, measurements=measurements)
         store.write_text(path, text)
         written.append(path)
     return written
@@ -138,15 +176,15 @@ def _heatmap(
     slide: Slide,
     regions: tuple[Region, ...],
     tiles: Tiles,
-    attention: NDArray[np.float64],
+    shown: _Shown,
 ) -> Figure:
-    """One panel an image of the slide; colours span the slide's own range."""
+    """One panel an image of the slide."""
     grid = tiles.grids[slide.slide_id]
     pictures = _pictures(slide, regions)
     figure = Figure(figsize=(7.2 * len(pictures), 5.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(pictures)))
-    # A patch in none of the given bags has no attention: its tissue is shown bare.
-    seen = np.isfinite(attention)
+    # A patch in none of the given bags has no value: its tissue is shown bare.
+    seen = np.isfinite(shown.values)
     for axes, (own, thumbnail, level0_per_px) in zip(panels, pictures, strict=True):
         here = np.isin(grid.region, [region.index for region in own]) & seen
         draw_heatmap(
@@ -154,11 +192,12 @@ def _heatmap(
             thumbnail,
             xy=grid.xy[here],
             size_level0=grid.size_level0,
-            values=attention[here],
+            values=shown.values[here],
             scale=1 / level0_per_px,
             outlines=[ring for region in own for ring in outline_rings(region)],
-            limits=(float(attention[seen].min()), float(attention[seen].max())),
-            label="Attention (1 = as if all patches weighed the same)",
+            limits=shown.limits,
+            label=shown.label,
+            colours=shown.colours,
         )
     return figure
 

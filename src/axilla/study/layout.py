@@ -65,6 +65,10 @@ class Layout:
         """Attention of a slide over its thumbnail."""
         return self.out / "heatmaps" / f"{slide_id}.png"
 
+    def contribution(self, slide_id: str) -> Path:
+        """What each patch gives to the log-odds, over the slide's thumbnail."""
+        return self.out / "heatmaps" / f"{slide_id}-contribution.png"
+
     def gallery(self, slide_id: str) -> Path:
         """The slide's patches with the highest and the lowest attention."""
         return self.out / "heatmaps" / f"{slide_id}-patches.png"

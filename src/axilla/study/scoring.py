@@ -13,6 +13,7 @@ from axilla.core.progress import Reporter
 from axilla.core.types import Partition, Patient, Prediction
 from axilla.mil.bundle import Bundle, Member
 from axilla.mil.clinical import Preprocessor
+from axilla.mil.contribution import is_told, patch_contribution
 from axilla.mil.ensemble import EnsembleScore, combine, mean_attention
 from axilla.mil.prediction import patch_attention, predict_patients
 from axilla.study.bundles import read_bundle
@@ -157,6 +158,31 @@ def slide_attention(
             )
         )
     return mean_attention(maps)
+
+
+def slide_contribution(
+    fitting: Fitting, bundle: Bundle, patient: Patient, slide_id: str
+) -> NDArray[np.float64] | None:
+    """Contribution of every patch of a slide, the mean over the bundle's members.
+
+    None where it cannot be told (`is_told`).
+    """
+    maps = []
+    for member in bundle.members:
+        if member.network is None or fitting.slides is None or not is_told(member.network):
+            return None
+        maps.append(
+            patch_contribution(
+                member.network,
+                instances_of((patient,), preprocessor=member.preprocessor, bags=fitting.bags)[0],
+                slide_id,
+                slides=fitting.slides,
+                cover=covering_drawer(fitting.config.bags),
+                seed=fitting.config.training.seed,
+                encode=encode_of(member.network, config=fitting.config.encoder),
+            )
+        )
+    return np.asarray(np.mean(maps, axis=0))
 
 
 def load_bundle(fitting: Fitting, method: str, partition: Partition) -> Bundle:

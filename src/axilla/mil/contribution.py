@@ -1,0 +1,101 @@
+"""What each patch gives to the score: attention says where the model looks, not what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from axilla.mil.encoding import encodes_alone
+from axilla.mil.prediction import covering_bags, score_bags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from axilla.mil.batches import BagDrawer, Instances, PatientInstances
+    from axilla.mil.encoding import Encode
+    from axilla.mil.model import DLCNB
+
+
+def is_told(model: DLCNB) -> bool:
+    """Whether contributions can be told: two classes, and patches that do not change one another.
+
+    Under `batch_norm: batch` a patch left out would change the features of all others.
+    """
+    alone = model.encoder is None or encodes_alone(model)
+    return alone and model.classes == 2
+
+
+def patch_contribution(
+    model: DLCNB,
+    patient: PatientInstances,
+    slide_id: str,
+    *,
+    slides: Mapping[str, Instances],
+    cover: BagDrawer,
+    seed: int,
+    draws: int = 4,
+    device: str = "cpu",
+    encode: Encode | None = None,
+) -> NDArray[np.float64]:
+    r"""Signed contribution of every patch of a slide to the log-odds of the positive class.
+
+    .. math::
+        c_i = \frac{1}{|B_i|} \sum_{b \in B_i} \ell(b) - \ell(b \setminus \{i\})
+
+    :math:`\ell` is the model's log-odds of a bag and :math:`B_i` are the bags drawn that hold patch
+    :math:`i`: what the score loses without it. The contributions of a bag do not add up to its
+    score, since the classifier behind the pooling is no sum.
+
+    Parameters
+    ----------
+    model
+        Of two classes; see `is_told`.
+    cover
+        Draws bags in which every patch of the slide occurs at least once. Not asked where the
+        patient's bags are given.
+    draws
+        Covers of the slide.
+    encode
+        What computes the model's encoder, where it has one; see `score_bags`.
+
+    Returns
+    -------
+    ndarray
+        float64 [n]; above 0 a patch speaks for the positive class. NaN where a patch is in no bag,
+        or only ever alone in one.
+
+    Raises
+    ------
+    ValueError
+        The model's contributions cannot be told.
+    """
+    if not is_told(model):
+        raise ValueError("contributions are told of two classes, with patches encoded alone")
+    total = len(slides[slide_id])
+    bags = [
+        bag
+        for bag in covering_bags(
+            patient, slide_id, patches=total, cover=cover, seed=seed, draws=draws
+        )
+        if len(bag.indices) > 1
+    ]
+    without_one = [
+        replace(bag, indices=np.delete(bag.indices, i))
+        for bag in bags
+        for i in range(len(bag.indices))
+    ]
+    found = score_bags(model, [*bags, *without_one], slides=slides, device=device, encode=encode)
+    odds = np.log([scores[1] for scores, _ in found]) - np.log([scores[0] for scores, _ in found])
+    sums, counts = np.zeros(total), np.zeros(total)
+    at = len(bags)
+    for bag, whole in zip(bags, odds, strict=False):
+        sums[bag.indices] += whole - odds[at : at + len(bag.indices)]
+        counts[bag.indices] += 1
+        at += len(bag.indices)
+    mean = np.full(total, np.nan)
+    np.divide(sums, counts, out=mean, where=counts > 0)
+    return mean

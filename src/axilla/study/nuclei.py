@@ -1,0 +1,65 @@
+"""Nuclei of one image: read, measured, written as a table."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from axilla.core import store
+from axilla.core.errors import StoreError
+from axilla.core.types import MicronsPerPixel
+from axilla.nuclei.morphometry import measure_nuclei
+from axilla.nuclei.reading import read_nuclei
+from axilla.wsi.slides import open_slide
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredNuclei:
+    """Nuclei of an image with the scale that their lengths are in."""
+
+    table: pd.DataFrame
+    """As of `measure_nuclei`."""
+    mpp: MicronsPerPixel | None
+    """µm per pixel; None where nobody knows, and lengths are pixels."""
+
+
+def measure_image(
+    nuclei: Path, image: Path, out: Path, *, mpp: MicronsPerPixel | None = None
+) -> MeasuredNuclei:
+    """Measure the nuclei that a tool found in an image, and write them as a table.
+
+    Parameters
+    ----------
+    nuclei
+        See `read_nuclei`.
+    image
+        The image they were found in: its size, and its µm per pixel where it tells.
+    out
+        `.parquet` or `.csv`.
+    mpp
+        µm per pixel; goes before what the image tells.
+
+    Raises
+    ------
+    AnnotationError, SlideError
+        The nuclei or the image do not open, or do not go together.
+    StoreError
+        `out` is neither kind of table, or cannot be written.
+    """
+    kind = out.suffix.lower()
+    if kind not in {".parquet", ".csv"}:
+        raise StoreError("is no table that is written.", "Name it .parquet or .csv.", file=out)
+    with open_slide(image, slide_id=image.stem, patient_id=image.stem) as reader:
+        width, height = reader.size
+        scale = mpp if mpp is not None else reader.mpp
+    table = measure_nuclei(read_nuclei(nuclei, shape=(height, width)), mpp=scale)
+    if kind == ".csv":
+        store.write_text(out, table.to_csv(index=False))
+    else:
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        store.write_bytes(out, buffer.getvalue())
+    return MeasuredNuclei(table, scale)

@@ -1,0 +1,149 @@
+"""Instance maps and outlines as each tool writes them, and files that are none."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from axilla.core.errors import AnnotationError
+from axilla.nuclei import reading
+from axilla.nuclei.reading import read_nuclei
+
+SHAPE = (40, 60)
+SQUARE = [[10, 5], [20, 5], [20, 15], [10, 15], [10, 5]]
+OTHER = [[30, 20], [36, 20], [36, 28], [30, 28], [30, 20]]
+
+
+def drawn(*squares):
+    instances = np.zeros(SHAPE, dtype=np.int32)
+    for number, ring in enumerate(squares, start=1):
+        (left, top), (right, bottom) = np.min(ring, axis=0), np.max(ring, axis=0)
+        instances[top : bottom + 1, left : right + 1] = number
+    return instances
+
+
+def polygon(*rings, **properties):
+    geometry = {"type": "Polygon", "coordinates": list(rings)}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def write(folder, content, name="nuclei.geojson"):
+    path = folder / name
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16, np.int64])
+def test_maps_come_back_as_they_are(tmp_path, dtype):
+    instances = drawn(SQUARE, OTHER) * 7
+    np.save(tmp_path / "a.npy", instances.astype(dtype))
+    np.savez(tmp_path / "b.npz", inst_map=instances.astype(dtype), type_map=instances > 0)
+    np.savez_compressed(tmp_path / "c.npz", nuclei=instances.astype(dtype))
+    files = ["a.npy", "b.npz", "c.npz"]
+    if dtype is not np.int64:
+        Image.fromarray(instances.astype(dtype)).save(tmp_path / "d.tif")
+        files.append("d.tif")
+    for name in files:
+        found = read_nuclei(tmp_path / name, shape=SHAPE)
+        assert found.dtype == np.int32
+        np.testing.assert_array_equal(found, instances)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"type": "FeatureCollection", "features": [polygon(SQUARE), polygon(OTHER)]},  # QuPath
+        [polygon(SQUARE, objectType="detection"), polygon(OTHER)],  # StarDist in QuPath
+        [
+            {  # CellViT: all nuclei of a class in one
+                "type": "Feature",
+                "geometry": {"type": "MultiPolygon", "coordinates": [[SQUARE], [OTHER]]},
+            }
+        ],
+        {"nuc": {"1": {"contour": SQUARE[:-1]}, "2": {"contour": OTHER[:-1]}}},  # HoVer-Net
+    ],
+)
+def test_outlines_of_each_tool(tmp_path, content):
+    path = write(tmp_path, content, "nuclei.json")
+    np.testing.assert_array_equal(read_nuclei(path, shape=SHAPE), drawn(SQUARE, OTHER))
+
+
+def test_of_a_cell_the_nucleus_counts(tmp_path):
+    cell = polygon([[0, 0], [50, 0], [50, 35], [0, 35], [0, 0]], objectType="cell")
+    cell["nucleusGeometry"] = polygon(SQUARE)["geometry"]
+    np.testing.assert_array_equal(read_nuclei(write(tmp_path, [cell]), shape=SHAPE), drawn(SQUARE))
+
+
+def test_holes_and_what_hangs_over_the_edge(tmp_path):
+    hole = [[13, 8], [17, 8], [17, 12], [13, 12], [13, 8]]
+    over = [[-5, 30], [4, 30], [4, 60], [-5, 60], [-5, 30]]
+    found = read_nuclei(write(tmp_path, [polygon(SQUARE, hole), polygon(over)]), shape=SHAPE)
+    expected = drawn(SQUARE)
+    expected[8:13, 13:18] = 0
+    expected[30:, :5] = 2
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([polygon([[100, 5], [120, 5], [120, 15]])], "lies outside the image of 60 x 40"),
+        ([polygon([[1, 1], [2, 2]])], "no ring of three points"),
+        ([polygon([[1, 1], [1e30, 2], [3, 3]])], "no ring of three points"),
+        ([{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}}], "no outline"),
+        ({"positive": []}, "neither GeoJSON nor HoVer-Net"),
+        ({"nuc": {"1": 5}}, "nucleus 1 is no ring"),
+    ],
+)
+def test_outlines_that_are_none(tmp_path, content, said):
+    with pytest.raises(AnnotationError, match=said):
+        read_nuclei(write(tmp_path, content), shape=SHAPE)
+
+
+def test_maps_that_are_none(tmp_path, monkeypatch):
+    np.save(tmp_path / "pickled.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "floats.npy", np.zeros(SHAPE))
+    np.save(tmp_path / "below.npy", np.full(SHAPE, -1))
+    np.save(tmp_path / "small.npy", np.zeros((3, 3), int))
+    np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
+    np.savez_compressed(tmp_path / "bomb.npz", inst_map=np.zeros((400, 400), np.int32))
+    (tmp_path / "broken.tif").write_bytes(b"II*\0")
+    (tmp_path / "notes.txt").write_text("none")
+    monkeypatch.setattr(reading, "MAX_PX", 100_000)
+    for name, said in {
+        "pickled.npy": "does not open", "floats.npy": "holds float64", "below.npy": "below 0",
+        "small.npy": r"has the shape \(3, 3\)", "two.npz": "none is called inst_map",
+        "bomb.npz": "more than 100,000 pixels", "broken.tif": "does not open",
+        "notes.txt": "neither an instance map", "lost.npy": "does not open",
+    }.items():  # fmt: skip
+        with pytest.raises(AnnotationError, match=said):
+            read_nuclei(tmp_path / name, shape=SHAPE)
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=True) | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "features", "geometry", "coordinates", "nuc", "contour", "nucleusGeometry"]
+            ),
+            inner | st.sampled_from(["Polygon", "MultiPolygon", "FeatureCollection", "Feature"]),
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(content=_values)
+def test_no_json_gives_anything_but_nuclei_or_our_error(tmp_path_factory, content):
+    path = write(tmp_path_factory.getbasetemp(), content, "any.json")
+    try:
+        found = read_nuclei(path, shape=SHAPE)
+    except AnnotationError as error:
+        found = error
+    assert isinstance(found, AnnotationError) or found.shape == SHAPE
