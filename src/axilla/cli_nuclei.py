@@ -34,9 +34,11 @@ def measure(
     ] = None,
 ) -> None:
     """Measure each nucleus: axes, area, orientation, circumference, shape, order and density."""
+    from axilla.core.types import MicronsPerPixel
     from axilla.study.nuclei import measure_image
 
-    measured = measure_image(found, image, out, mpp=mpp)
+    scale = None if mpp is None else MicronsPerPixel(mpp)
+    measured = measure_image(found, image, out, mpp=scale)
     say(f"{out}: {len(measured.table):,} nuclei")
     if measured.mpp is None:
         say("Note: lengths are in pixels; give --mpp for µm.")
