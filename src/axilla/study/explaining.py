@@ -141,7 +141,7 @@ def _shown(
         return
     # As far below zero as above, so that the pale middle is no contribution.
     most = max(float(np.nanmax(np.abs(contribution))), 1e-9)
-    label = f"Contribution to the log-odds of {positive}, less without the patch"
+    label = f"Contribution to the log-odds of {positive}: with the patch, less without it"
     yield (
         layout.contribution(slide.slide_id),
         _Shown(contribution, label, (-most, most), SIGNED_COLOURS),
