@@ -173,6 +173,12 @@ def test_cut_regions_as_bcnb_publishes_them(plain_study: Make) -> None:
     grid = store.read_grid(settings["out"] / "patches" / "G03.parquet")
     # Regions bear the numbers of their names: 1 and 2 here, BCNB counts from 0.
     assert np.bincount(grid.region).tolist() == [0, 16, 16]
-    table = pd.read_csv(next(iter((settings["out"] / "attention").iterdir())))
+    attention = settings["out"] / "attention"
+    table = pd.read_csv(next(attention.glob("*.csv")))
     assert table.groupby("region").size().tolist() == [16, 16]
+    # A file for QuPath of each region's image.
+    slide = next(attention.glob("*.csv")).stem
+    for number in (1, 2):
+        tiles = json.loads((attention / f"{slide}-{number}.geojson").read_text(encoding="utf-8"))
+        assert len(tiles["features"]) == 16
     assert "18 slides" in page_of(result)
