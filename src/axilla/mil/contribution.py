@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import nn
 
-from axilla.mil.encoding import encodes_alone
+from axilla.mil.encoding import encode_rows, encodes_alone, head_of, own_encoding
 from axilla.mil.prediction import covering_bags, score_bags
 
 if TYPE_CHECKING:
@@ -76,19 +78,16 @@ def patch_contribution(
     if not is_told(model):
         raise ValueError("contributions are told of two classes, with patches encoded alone")
     total = len(slides[slide_id])
-    bags = [
-        bag
-        for bag in covering_bags(
-            patient, slide_id, patches=total, cover=cover, seed=seed, draws=draws
-        )
-        if len(bag.indices) > 1
-    ]
+    covers = covering_bags(patient, slide_id, patches=total, cover=cover, seed=seed, draws=draws)
+    bags = [bag for bag in covers if len(bag.indices) > 1]
     without_one = [
         replace(bag, indices=np.delete(bag.indices, i))
         for bag in bags
         for i in range(len(bag.indices))
     ]
-    found = score_bags(model, [*bags, *without_one], slides=slides, device=device, encode=encode)
+    pool, projected = _projected(model, slides[slide_id], device=device, encode=encode)
+    own = {slide_id: projected}
+    found = score_bags(pool, [*bags, *without_one], slides=own, device=device)
     odds = np.log([scores[1] for scores, _ in found]) - np.log([scores[0] for scores, _ in found])
     sums, counts = np.zeros(total), np.zeros(total)
     at = len(bags)
@@ -99,3 +98,24 @@ def patch_contribution(
     mean = np.full(total, np.nan)
     np.divide(sums, counts, out=mean, where=counts > 0)
     return mean
+
+
+def _projected(
+    model: DLCNB, instances: Instances, *, device: str, encode: Encode | None
+) -> tuple[DLCNB, NDArray[np.float32]]:
+    """The model behind its projection, and every patch projected, [n, width].
+
+    A bag of n patches is scored n times, each time with all others: what does not depend on the
+    bag is computed once.
+    """
+    rows = np.arange(len(instances))
+    if model.encoder is None:
+        features = instances[rows]
+    else:
+        own = encode or own_encoding(model.encoder, device=device)
+        features = encode_rows(instances, rows, encode=own)
+    pool = head_of(model)
+    with torch.inference_mode():
+        h = pool.project(torch.as_tensor(features, device=device).to(pool.dtype))
+    pool.project = nn.Sequential()
+    return pool, h.float().cpu().numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -142,21 +142,7 @@ def slide_attention(
 
     All members look at the same bags.
     """
-    maps = []
-    for member in bundle.members:
-        if member.network is None or fitting.slides is None:
-            raise ValueError("attention needs a network and slides")
-        maps.append(
-            patch_attention(
-                member.network,
-                instances_of((patient,), preprocessor=member.preprocessor, bags=fitting.bags)[0],
-                slide_id,
-                slides=fitting.slides,
-                cover=covering_drawer(fitting.config.bags),
-                seed=fitting.config.training.seed,
-                encode=encode_of(member.network, config=fitting.config.encoder),
-            )
-        )
+    maps = _by_member(fitting, bundle, patient, slide_id, measure=patch_attention)
     return mean_attention(maps)
 
 
@@ -167,22 +153,36 @@ def slide_contribution(
 
     None where it cannot be told (`is_told`).
     """
-    maps = []
+    if not all(m.network is not None and is_told(m.network) for m in bundle.members):
+        return None
+    maps = _by_member(fitting, bundle, patient, slide_id, measure=patch_contribution)
+    return np.asarray(np.mean(maps, axis=0))
+
+
+def _by_member(
+    fitting: Fitting,
+    bundle: Bundle,
+    patient: Patient,
+    slide_id: str,
+    *,
+    measure: Callable[..., NDArray[np.float64]],
+) -> list[NDArray[np.float64]]:
+    """What each member gives to every patch of a slide."""
+    found = []
     for member in bundle.members:
-        if member.network is None or fitting.slides is None or not is_told(member.network):
-            return None
-        maps.append(
-            patch_contribution(
-                member.network,
-                instances_of((patient,), preprocessor=member.preprocessor, bags=fitting.bags)[0],
-                slide_id,
+        if member.network is None or fitting.slides is None:
+            raise ValueError("patches are measured by a network, on slides")
+        own = instances_of((patient,), preprocessor=member.preprocessor, bags=fitting.bags)[0]
+        found.append(
+            measure(
+                member.network, own, slide_id,
                 slides=fitting.slides,
                 cover=covering_drawer(fitting.config.bags),
                 seed=fitting.config.training.seed,
                 encode=encode_of(member.network, config=fitting.config.encoder),
             )
-        )
-    return np.asarray(np.mean(maps, axis=0))
+        )  # fmt: skip
+    return found
 
 
 def load_bundle(fitting: Fitting, method: str, partition: Partition) -> Bundle:
