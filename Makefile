@@ -8,7 +8,7 @@ ifneq ($(wildcard ../shared/data/README.md),)
 export AXILLA_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test lint types rooms format bench studies clean
+.PHONY: demo test lint types rooms format fuzz bench studies clean
 
 demo: $(STAMP)
 	$(BIN)/axilla demo
@@ -37,6 +37,10 @@ rooms: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# Every property test with other draws, and 5,000 of them; what it finds becomes an @example.
+fuzz: $(STAMP)
+	AXILLA_HYPOTHESIS=fuzz $(BIN)/pytest -m hypothesis
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py

@@ -9,7 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# What `make test` draws is seeded like everything random here, so that it passes or fails for
+# all alike; `make fuzz` draws anew, and far more.
+hypothesis.settings.register_profile("test", max_examples=60, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("fuzz", max_examples=5_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("AXILLA_HYPOTHESIS", "test"))
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from axilla.core.config import StudyConfig
@@ -211,7 +211,6 @@ def test_the_order_of_the_table_plays_no_part():
     )
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     gone=st.integers(0, 199), seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.1, 0.2, 0.5])
 )

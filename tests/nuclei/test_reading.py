@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -139,6 +139,9 @@ _values = st.recursive(
 )
 
 
+@example(content=[{"type": []}])
+@example(content=[{"type": "Polygon", "coordinates": {}}])
+@example(content=[{"geometry": {"type": {}}}])
 @given(content=_values)
 def test_no_json_gives_anything_but_nuclei_or_our_error(tmp_path_factory, content):
     path = write(tmp_path_factory.getbasetemp(), content, "any.json")

@@ -16,10 +16,7 @@ from hypothesis import strategies as st
 from axilla.core.errors import AnnotationError
 from axilla.wsi.annotations import check_regions, read_annotation, read_drawn_on
 
-few = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
+one_folder = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -198,7 +195,7 @@ def regions_or_our_error(folder: Path, data: bytes, keep: list[str] | None) -> N
     check_regions(regions, size=(30, 30), patient_id="p", file=path)
 
 
-@few
+@one_folder
 @given(data=st.binary(max_size=200), keep=KEEP)
 @pytest.mark.parametrize(
     "start", [b"", b"{", b"[", b"<", b"\xff\xfe<", b'<?xml version="1.0" encoding="']
@@ -207,13 +204,13 @@ def test_any_bytes(tmp_path: Path, start: bytes, data: bytes, keep: list[str] | 
     regions_or_our_error(tmp_path, start + data, keep)
 
 
-@few
+@one_folder
 @given(content=BCNB | GEOJSON | JUNK, keep=KEEP)
 def test_any_json(tmp_path: Path, content: object, keep: list[str] | None) -> None:
     regions_or_our_error(tmp_path, json.dumps(content).encode(), keep)
 
 
-@few
+@one_folder
 @given(rings=st.lists(NEAR, min_size=1, max_size=3), cut=st.lists(NEAR, max_size=2), keep=KEEP)
 def test_outlines_that_cross_touch_and_repeat(
     tmp_path: Path, rings: list[object], cut: list[object], keep: list[str] | None
@@ -228,13 +225,13 @@ def test_outlines_that_cross_touch_and_repeat(
     )
 
 
-@few
+@one_folder
 @given(text=asap() | scope(), keep=KEEP)
 def test_any_xml(tmp_path: Path, text: str, keep: list[str] | None) -> None:
     regions_or_our_error(tmp_path, text.encode(), keep)
 
 
-@few
+@one_folder
 @given(
     text=asap() | scope(), place=st.floats(0, 1), put=st.binary(max_size=6), cut=st.integers(0, 9)
 )

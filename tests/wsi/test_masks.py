@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Polygon
 
@@ -20,7 +20,6 @@ def by_shapely(
     return shapely.contains_xy(polygon, *np.meshgrid(across, down))
 
 
-@settings(max_examples=60)
 @given(
     st.lists(st.tuples(coordinate, coordinate), min_size=3, max_size=9),
     st.integers(-9, 9),

@@ -171,8 +171,8 @@ def _polygons(path: Path, content: Any) -> Iterator[list[NDArray[np.float64]]]:
         # QuPath's cells hold the cell's outline and, beside it, the nucleus.
         geometry = feature.get("nucleusGeometry") or feature.get("geometry") or feature
         kind = geometry.get("type") if isinstance(geometry, dict) else None
-        if kind not in {"Polygon", "MultiPolygon"}:
-            raise _error(path, f"{name} is a {kind}, no outline.", "Export polygons.")
+        if not isinstance(kind, str) or kind not in {"Polygon", "MultiPolygon"}:
+            raise _error(path, f"{name} is a {str(kind)[:40]}, no outline.", "Export polygons.")
         parts = geometry.get("coordinates")
         for part in [parts] if kind == "Polygon" else _list(path, parts, name):
             rings = [_ring(path, ring, name) for ring in _list(path, part, name)]

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from axilla.core import store
@@ -99,7 +99,6 @@ ARTEFACTS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], bool]]] = {
 
 
 @pytest.mark.parametrize("kind", ARTEFACTS)
-@settings(max_examples=40, deadline=None)
 @given(share=st.integers(0, 9999))
 def test_a_cut_file_is_not_taken_for_a_whole_one(kind: str, share: int):
     write, is_whole = ARTEFACTS[kind]
