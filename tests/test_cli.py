@@ -129,6 +129,7 @@ def test_schema_is_valid_and_whole(axilla: Axilla) -> None:
         ("Bags", "size redraw per_epoch file"),
         ("Encoder", "name weights trainable input_px"),
         ("Clinical", "numeric categorical missing"),
+        ("Heatmaps", "scale ome_tiff"),
         ("FoldSplit", "folds repeats group validation seed"),
     ):
         assert set(schema["$defs"][key]["properties"]) >= set(model.split())

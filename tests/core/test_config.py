@@ -88,6 +88,15 @@ def test_a_stain_s_reference_image_is_a_path_and_folds_cannot_fit_one(
     assert "did you mean `method`" in refusal(stain={"methd": "macenko"})
 
 
+def test_how_heat_maps_are_drawn(load_with, refusal):
+    assert load_with().heatmaps.model_dump() == {"scale": "slide", "ome_tiff": False}
+    assert load_with(heatmaps={"scale": "cohort"}).heatmaps.scale == "cohort"
+    assert refusal(heatmaps={"scale": "cohorts"}) == (
+        "`heatmaps.scale` is 'cohorts', but may be slide, rank or cohort (did you mean `cohort`?)."
+    )
+    assert "did you mean `ome_tiff`" in refusal(heatmaps={"ome_tif": True})
+
+
 def test_the_study_file_of_the_design_loads_as_written(load, tmp_path: Path):
     config = load(DESIGN)
     assert config.name == "my-hospital"
@@ -194,16 +203,16 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(refusal, keys, sente
             {"methods": ["dlcnb"]},
             (
                 "`methods.0` is 'dlcnb', but may be clinical, clinical-boosting, dl-cnb, dl-cnb+c, "
-                "or one of the last two with an aggregator, as dl-cnb-gated (did you "
-                "mean `dl-cnb`?)."
+                "one of the last two with an aggregator, as dl-cnb-gated, or dl-cnb-nuclei (did "
+                "you mean `dl-cnb`?)."
             ),
         ),
         (
             {"methods": ["dl-cnb+c-transmill"]},
             (
                 "`methods.0` is 'dl-cnb+c-transmill', but may be clinical, clinical-boosting, "
-                "dl-cnb, dl-cnb+c, or one of the last two with an aggregator, as dl-cnb-gated (did "
-                "you mean `dl-cnb+c-transmil`?)."
+                "dl-cnb, dl-cnb+c, one of the last two with an aggregator, as dl-cnb-gated, or "
+                "dl-cnb-nuclei (did you mean `dl-cnb+c-transmil`?)."
             ),
         ),
         ({"bags": 5}, "`bags` is 5, but should be a mapping of keys."),

@@ -110,7 +110,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         "slide_checks.open_slide", "tiling.cut_patches", "embedding._extract_features",
         "training.train", "training.fit_logistic", "scoring.predict_patients",
         "chain.evaluate_predictions",
-        "explaining._explain_slide",
+        "explaining._measure_slide", "explaining.draw_slide",
     ):  # fmt: skip
         _count(monkeypatch, counts, f"axilla.study.{place}")
     return counts

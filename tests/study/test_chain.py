@@ -303,7 +303,7 @@ def test_a_lost_file_is_made_again(finished: Study, again: Again, work: Counter[
         (config.out / name).unlink()
     run(config)
     assert dict(work) == {
-        "cut_patches": 1, "evaluate_predictions": 1, "explain_slide": 1,
+        "cut_patches": 1, "evaluate_predictions": 1, "draw_slide": 1,
     }  # fmt: skip
     for name in lost:
         assert (config.out / name).read_bytes() == (finished[0].out / name).read_bytes()

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
 import yaml
 
@@ -20,6 +21,7 @@ from axilla.core import store
 from axilla.core.config import StudyConfig, load_config
 from axilla.core.errors import FeaturesError, InputProblems, StoreError
 from axilla.core.progress import Silent
+from axilla.study import explaining_imported
 from axilla.study.chain import check, run
 from axilla.study.fitting import Fitting
 from axilla.study.imported import check_imported, refuse_other_features
@@ -116,6 +118,34 @@ def test_the_whole_chain_without_slides(settings: dict[str, Any], work: Counter[
     assert "Features made elsewhere" in text
     assert "without coordinates" not in text
     assert "vgg16_bn" not in text
+
+
+@pytest.mark.usefixtures("coarse_pictures")
+def test_maps_with_ranks_a_scale_bar_and_an_overlay(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slide is not at hand: the overlay ends with its last patch, on the slide's own pixels."""
+    drawn: list[dict[str, Any]] = []
+    real = explaining_imported.draw_heatmap
+    monkeypatch.setattr(
+        "axilla.study.explaining_imported.draw_heatmap",
+        lambda *args, **kwargs: (drawn.append(kwargs), real(*args, **kwargs)),
+    )
+    heatmaps = {"scale": "rank", "ome_tiff": True}
+    config = config_of(settings, methods=("dl-cnb",), slide_mpp=0.5, heatmaps=heatmaps)
+    run(config, until="explain")
+    assert [(kwargs["mpp"], kwargs["limits"]) for kwargs in drawn] == [(0.5, (0.0, 1.0))] * 4
+    paths = sorted((config.out / "heatmaps").glob("*-attention.ome.tif"))
+    assert len(paths) == 4
+    for path in paths:
+        table = pd.read_csv(config.out / "attention" / f"{path.name.partition('-')[0]}.csv")
+        with tifffile.TiffFile(path) as file:
+            pixels = file.series[0].asarray()
+            told = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+        # Patches of 512 px on their own grid: 16 pixels a patch.
+        assert told["PhysicalSizeX"] == 32 * 0.5
+        x, y = table[["x", "y"]].to_numpy().astype(int).T // 32 + 8
+        np.testing.assert_array_equal(pixels[y, x], table["attention"].astype("f4"))
 
 
 @pytest.mark.usefixtures("coarse_pictures")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 from axilla.core import store
 from axilla.core.config import StudyConfig
@@ -164,7 +165,9 @@ def test_auto_takes_the_annotation_where_there_is_one(plain_study: Make) -> None
 def test_cut_regions_as_bcnb_publishes_them(plain_study: Make) -> None:
     rows = [row(number, nodes=number % 2) for number in range(18)]
     images = [f"{p}_{k}" for p in PEOPLE for k in (1, 2)]
-    settings = plain_study(rows, [*images, *PEOPLE]) | {"regions": "whole", "threshold": 0.5}
+    settings = plain_study(rows, [*images, *PEOPLE]) | {
+        "regions": "whole", "threshold": 0.5, "heatmaps": {"ome_tiff": True},
+    }  # fmt: skip
     result = run(StudyConfig.model_validate(settings))
     assert [i.name for i in result.cohort.patients[3].slides[0].images] == [
         "G03_1.png",
@@ -176,9 +179,15 @@ def test_cut_regions_as_bcnb_publishes_them(plain_study: Make) -> None:
     attention = settings["out"] / "attention"
     table = pd.read_csv(next(attention.glob("*.csv")))
     assert table.groupby("region").size().tolist() == [16, 16]
-    # A file for QuPath of each region's image.
+    # A file for QuPath and an overlay of each region's image.
     slide = next(attention.glob("*.csv")).stem
     for number in (1, 2):
         tiles = json.loads((attention / f"{slide}-{number}.geojson").read_text(encoding="utf-8"))
         assert len(tiles["features"]) == 16
+        own = table[table["region"] == number]
+        overlay = tifffile.imread(
+            settings["out"] / "heatmaps" / f"{slide}-attention-{number}.ome.tif"
+        )
+        values = overlay[own["y"] + 8, own["x"] + 8]
+        np.testing.assert_array_equal(values, own["attention"].astype("f4"))
     assert "18 slides" in page_of(result)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
+
+from axilla.analysis.scale_bar import HALO, draw_scale_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
-    from axilla.core.types import SlidePixels
+    from axilla.core.types import MicronsPerPixel, SlidePixels
 
 COLOURS = "cividis"
 """Blue to yellow, even in lightness, made for the colour-blind (doi:10.1371/journal.pone.0199239),
@@ -33,6 +34,7 @@ def draw_heatmap(
     size_level0: SlidePixels,
     values: ArrayLike,
     scale: float,
+    mpp: MicronsPerPixel | None = None,
     outlines: Sequence[ArrayLike] = (),
     limits: tuple[float, float] | None = None,
     label: str = "Attention",
@@ -55,6 +57,8 @@ def draw_heatmap(
         [n], what the colours show.
     scale
         Thumbnail pixels per level-0 pixel, for example 1/32.
+    mpp
+        µm per level-0 pixel; None draws no scale bar.
     outlines
         Rings [k, 2] of (x, y) in level-0 pixels, closed here.
     limits
@@ -85,6 +89,8 @@ def draw_heatmap(
     )
     ax.add_collection(patches, autolim=False)
     draw_outlines(ax, outlines, scale=scale)
+    if mpp is not None:
+        draw_scale_bar(ax, width=width, height=height, microns_per_px=mpp / scale)
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="equal")
     figure: Any = ax.figure
     bar = figure.colorbar(patches, ax=ax, fraction=0.046, pad=0.02, label=label)
@@ -105,9 +111,7 @@ def draw_outlines(ax: Axes, outlines: Sequence[ArrayLike], *, scale: float) -> N
     for ring in outlines:
         points = np.asarray(ring, dtype=np.float64) * scale
         closed = np.vstack([points, points[:1]])
-        # White under black: seen on dark and on pale tissue alike.
-        halo = [patheffects.Stroke(linewidth=2.6, foreground="white"), patheffects.Normal()]
-        ax.plot(closed[:, 0], closed[:, 1], color="black", linewidth=1.2, path_effects=halo)
+        ax.plot(closed[:, 0], closed[:, 1], color="black", linewidth=1.2, path_effects=HALO)
 
 
 def draw_gallery(

@@ -37,7 +37,9 @@ from axilla.core.config_choices import (
 )
 from axilla.core.config_clinical import Clinical
 from axilla.core.config_encoder import Encoder, ImportedFeatures
+from axilla.core.config_heatmaps import Heatmaps
 from axilla.core.config_method import Aggregator, Bags, Patches, Restarts, Training
+from axilla.core.config_nuclei import Nuclei
 from axilla.core.config_paths import expand_paths
 from axilla.core.config_rules import RULES
 from axilla.core.config_sentences import sentences
@@ -124,12 +126,15 @@ class StudyConfig(Strict):
     methods: Annotated[tuple[MethodName, ...], Field(min_length=1)] = (
         "clinical", "dl-cnb", "dl-cnb+c",
     )  # fmt: skip
+    nuclei: Nuclei = Nuclei()
+    """Read where `methods` name dl-cnb-nuclei."""
     clinical: Clinical = Clinical()
     training: Training = Training()
     threshold: Threshold = "youden-validation"
     prevalence: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     """Shares of positive patients elsewhere, such as [0.2, 0.3], at which PPV and NPV are told."""
     published: tuple[Published, ...] = ()
+    heatmaps: Heatmaps = Heatmaps()
     out: Path = Path("out")
 
     @property
@@ -169,6 +174,17 @@ class StudyConfig(Strict):
     def uses_slides(self) -> bool:
         """Whether any method looks at slides, or at features of them."""
         return any(method_spec(name).images for name in self.methods)
+
+    @property
+    def uses_patches(self) -> bool:
+        """Whether any method looks at patches, or at features of them; nuclei are no such."""
+        specs = map(method_spec, self.methods)
+        return any(spec.images and not spec.nuclei for spec in specs)
+
+    @property
+    def uses_nuclei(self) -> bool:
+        """Whether any method looks at nucleus features."""
+        return any(method_spec(name).nuclei for name in self.methods)
 
     @property
     def imported(self) -> ImportedFeatures | None:

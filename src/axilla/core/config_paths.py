@@ -35,6 +35,9 @@ def expand_paths(raw: dict[str, Any], path: Path) -> None:
     weights = raw["encoder"].get("weights") if isinstance(raw.get("encoder"), dict) else None
     if isinstance(weights, str) and weights not in WEIGHTS_WORDS:
         raw["encoder"] = {**raw["encoder"], "weights": str(_expand(weights, path))}
+    own = raw["nuclei"].get("weights") if isinstance(raw.get("nuclei"), dict) else None
+    if isinstance(own, str):
+        raw["nuclei"] = {**raw["nuclei"], "weights": str(_expand(own, path))}
     target = raw["stain"].get("target") if isinstance(raw.get("stain"), dict) else None
     if isinstance(target, str) and target not in {"published", "training"}:
         raw["stain"] = {**raw["stain"], "target": str(_expand(target, path))}

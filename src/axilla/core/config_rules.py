@@ -48,7 +48,7 @@ def _fits_together(study: StudyConfig) -> None:
             "set a share for validation or a fixed threshold such as 0.5"
         )
     untrained = not study.encoder.trainable and study.encoder.weights == "none"
-    reads_slides = study.uses_slides and study.features is None
+    reads_slides = study.uses_patches and study.features is None
     if study.encoder.name == "small_cnn" and untrained and reads_slides:
         raise ValueError("encoder: small_cnn without weights must be trained; set trainable: true")
 
@@ -81,6 +81,11 @@ def _imported_fit(study: StudyConfig) -> None:
     """Nothing is asked of features made elsewhere that only slides could give."""
     if study.features is None:
         return
+    if study.uses_nuclei:
+        raise ValueError(
+            "methods: dl-cnb-nuclei looks at nuclei, which features made elsewhere do not show; "
+            "take it out, or give slides"
+        )
     if study.slides is not None:
         raise ValueError(
             "slides: are not read where features: were made elsewhere; take out one of them"

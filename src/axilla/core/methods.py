@@ -20,6 +20,8 @@ ZOO_HEADS = 8
 """Heads of the zoo's self-attention at most; they share the width equally."""
 _PRINTED = {"transmil": "TransMIL", "clam": "CLAM", "dsmil": "DSMIL", "dtfdmil": "DTFD-MIL"}
 _FAMILIES = {"dl-cnb": "DL-CNB", "dl-cnb+c": "DL-CNB+C"}
+NUCLEI = "dl-cnb-nuclei"
+"""DL-CNB re-trained on bags of nucleus features (paper, section 2.4)."""
 _CLINICAL = {
     "clinical": "Clinical data only",
     "clinical-boosting": "Clinical data, gradient boosting",
@@ -37,6 +39,8 @@ class MethodSpec:
     clinical: bool
     variant: AggregatorKind | None = None
     """The aggregator that the name asks for (`dl-cnb-gated`); None takes the study's."""
+    nuclei: bool = False
+    """Looks at nucleus features instead of patches."""
 
 
 @cache
@@ -51,6 +55,7 @@ def _specs() -> dict[str, MethodSpec]:
             )
             for kind in AGGREGATORS
         ]
+    specs.append(MethodSpec(NUCLEI, "DL-CNB, nucleus features", True, False, nuclei=True))
     return {spec.name: spec for spec in specs}
 
 
@@ -79,8 +84,8 @@ def _known(name: str) -> str:
     if name in _specs():
         return name
     said = (
-        f"{', '.join([*_CLINICAL, *_FAMILIES])}, or one of the last two with an aggregator, as "
-        "dl-cnb-gated"
+        f"{', '.join([*_CLINICAL, *_FAMILIES])}, one of the last two with an aggregator, as "
+        f"dl-cnb-gated, or {NUCLEI}"
     )
     # Every name is too long a sentence; the sentence names the nearest of them.
     raise PydanticCustomError(

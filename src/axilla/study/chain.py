@@ -30,6 +30,8 @@ from axilla.study.index import write_index
 from axilla.study.inputs import CheckResult, check_inputs, usable_patients
 from axilla.study.instances import SlideArrays, imported_arrays, slide_arrays
 from axilla.study.layout import Layout
+from axilla.study.nuclei_explaining import explain_nuclei
+from axilla.study.nuclei_slides import SlideNuclei, find_nuclei
 from axilla.study.people import write_people
 from axilla.study.processes import (
     call_helpers,
@@ -74,6 +76,7 @@ class _Shared:
     imported: Imported | None
     bags: BagIndices | None
     stains: Stains | None
+    nuclei: SlideNuclei | None
     slides: SlideArrays | None
     slide_keys: Mapping[str, str]
 
@@ -206,6 +209,7 @@ def _prepare(
     stains: Stains | None = None
     bags: BagIndices | None = None
     imported: Imported | None = None
+    nuclei: SlideNuclei | None = None
     if config.imported is not None:
         imported = import_features(cohort, config=config, reporter=reporter)
         slide_keys = imported.keys
@@ -226,7 +230,11 @@ def _prepare(
         cut_partitions(partitions, part, config=study)  # before anything long is computed
     if tiles is not None and _wanted("embed", until):
         stains = fit_stains(sources, tiles, partitions, config=config)
-        slide_keys = embed_slides(tiles, config=config, reporter=reporter, stains=stains)
+        slide_keys = dict(tiles.keys)
+        if config.uses_patches:
+            slide_keys = embed_slides(tiles, config=config, reporter=reporter, stains=stains)
+        if config.uses_nuclei:
+            nuclei = find_nuclei(tiles, config=config, reporter=reporter)
     return _Shared(
         everybody=everybody,
         partitions=partitions,
@@ -234,6 +242,7 @@ def _prepare(
         imported=imported,
         bags=bags,
         stains=stains,
+        nuclei=nuclei,
         slides=_arrays(cohort, tiles, imported, stains=stains, config=config),
         slide_keys=slide_keys,
     )
@@ -263,6 +272,7 @@ def _fittings(shared: _Shared) -> tuple[Fitting, ...]:
                 stains=stains,
                 bags=shared.bags,
                 imported=imported,
+                nuclei=shared.nuclei,
             )
         )
     return tuple(found)
@@ -284,6 +294,8 @@ def _learn(
         return result
     metrics = _evaluate(fitting, predictions, layout, reporter=reporter)
     result = replace(result, metrics=metrics)
+    if _wanted("explain", until):
+        explain_nuclei(fitting, model_keys, reporter=reporter)
     if _wanted("explain", until) and tiles is not None:
         explain_all(fitting, tiles, model_keys, reporter=reporter)
     elif _wanted("explain", until) and fitting.imported is not None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
-from axilla.analysis.heatmaps import COLOURS, SIGNED_COLOURS, draw_gallery, draw_heatmap
+from axilla.analysis.heatmaps import draw_gallery
 from axilla.core import store
 from axilla.core.methods import method_spec
 from axilla.core.progress import Reporter
@@ -21,34 +19,32 @@ from axilla.core.qupath import patch_tiles
 from axilla.core.types import Partition, PatchGrid, Patient, Region, Slide
 from axilla.mil.bundle import Bundle
 from axilla.study.fitting import Fitting
+from axilla.study.heat_drawing import draw_all, draw_slide, figure_png
+from axilla.study.heat_scales import attention_rank
 from axilla.study.instances import read_patches
 from axilla.study.layout import Layout
 from axilla.study.scoring import load_bundle, slide_attention, slide_contribution
 from axilla.study.tiling import Tiles, regions_of
-from axilla.wsi.ready import region_overview
-from axilla.wsi.regions import outline_rings
-from axilla.wsi.slides import open_slide
 
-THUMBNAIL_PX = 1200
 GALLERY = 8
 """Patches in each row of the gallery."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Shown:
-    """Patch values with the colours that show them."""
-
-    values: NDArray[np.float64]
-    """[n], NaN where a patch has none."""
-    label: str
-    limits: tuple[float, float]
-    colours: str
-
-
 def explained_method(methods: tuple[str, ...]) -> str | None:
     """The method whose attention is drawn: DL-CNB where there is one, else DL-CNB+C."""
-    shown = [name for name in methods if method_spec(name).images]
+    shown = [n for n in methods if method_spec(n).images and not method_spec(n).nuclei]
     return next((name for name in shown if not method_spec(name).clinical), next(iter(shown), None))
+
+
+def shown_slides(fitting: Fitting) -> dict[str, tuple[Partition, Patient, Slide]]:
+    """Slides of the test patients by id, each with the partition whose model did not see it."""
+    return {
+        slide.slide_id: (partition, patient, slide)
+        for partition in fitting.partitions
+        if partition.repeat == 0
+        for patient in fitting.patients(partition, "test")
+        for slide in patient.slides
+    }
 
 
 def explain_all(
@@ -61,59 +57,62 @@ def explain_all(
     """
     method = explained_method(fitting.config.methods)
     if method is None:
-        reporter.done("explain", "not needed: no method looks at slides")
+        reporter.done("explain", "not needed: no method looks at patches")
         return
-    layout = Layout(fitting.config.out)
-    shown = 0
-    todo: list[tuple[Partition, Patient, Slide, str]] = []
-    for partition in fitting.partitions:
-        if partition.repeat > 0:
-            continue
-        for patient in fitting.patients(partition, "test"):
-            for slide in patient.slides:
-                if not len(tiles.grids[slide.slide_id]):
-                    continue
-                # With tiles and contributions, which earlier versions did not write.
-                key = store.digest(
-                    "explain, contributions",
-                    keys[method, partition.name],
-                    fitting.slide_keys[slide.slide_id],
-                )
-                shown += 1
-                if not store.step_is_done(layout.out, f"explain/{slide.slide_id}", key=key):
-                    todo.append((partition, patient, slide, key))
+    out = fitting.config.out
+    shown = {
+        slide_id: found
+        for slide_id, found in shown_slides(fitting).items()
+        if len(tiles.grids[slide_id])
+    }
+    own_keys = {
+        slide_id: store.digest(
+            "explain, tables", keys[method, partition.name], fitting.slide_keys[slide_id]
+        )
+        for slide_id, (partition, _, _) in shown.items()
+    }
+    todo = [
+        slide_id
+        for slide_id, key in own_keys.items()
+        if not store.step_is_done(out, f"explain/{slide_id}", key=key)
+    ]
     bundles: dict[str, Bundle] = {}
-    for partition, patient, slide, key in reporter.track(todo, "Drawing attention"):
+    # All before the first is drawn: colours may be those of the whole cohort.
+    for slide_id in reporter.track(todo, "Measuring attention"):
+        partition, patient, slide = shown[slide_id]
         if partition.name not in bundles:
             bundles = {partition.name: load_bundle(fitting, method, partition)}
-        files = _explain_slide(fitting, tiles, bundles[partition.name], patient, slide)
-        store.write_step(layout.out, f"explain/{slide.slide_id}", key=key, files=files)
+        files = _measure_slide(fitting, tiles, bundles[partition.name], patient, slide)
+        store.write_step(out, f"explain/{slide_id}", key=own_keys[slide_id], files=files)
+    drawn = draw_all(
+        [slide for _, _, slide in shown.values()],
+        own_keys,
+        config=fitting.config,
+        draw=partial(draw_slide, fitting, tiles),
+        reporter=reporter,
+    )
+    now = len(drawn.union(todo))
     reporter.done(
-        "explain", f"{shown} test slides" + (f", {len(todo)} now" if todo else ", done before")
+        "explain", f"{len(shown)} test slides" + (f", {now} now" if now else ", done before")
     )
 
 
-def _explain_slide(
+def _measure_slide(
     fitting: Fitting, tiles: Tiles, bundle: Bundle, patient: Patient, slide: Slide
 ) -> list[Path]:
+    """Attention and contribution of every patch: a table, tiles for QuPath, and the extremes."""
     if bundle.network is None or fitting.slides is None:
         raise ValueError("attention needs a network and slides")
     config = fitting.config
-    attention = slide_attention(fitting, bundle, patient, slide.slide_id)
     layout = Layout(config.out)
     grid = tiles.grids[slide.slide_id]
+    attention = slide_attention(fitting, bundle, patient, slide.slide_id)
     contribution = slide_contribution(fitting, bundle, patient, slide.slide_id)
     values = {"attention": attention}
     values |= {} if contribution is None else {"contribution": contribution}
     places = {"region": grid.region, "x": grid.xy[:, 0], "y": grid.xy[:, 1]}
     table = pd.DataFrame(places | values)
     store.write_text(layout.attention(slide.slide_id), table.to_csv(index=False))
-    regions = regions_of(slide, config=config)
-    positive = fitting.cohort.classes[-1]
-    written = [layout.gallery(slide.slide_id), layout.attention(slide.slide_id)]
-    for path, shown in _shown(layout, slide, attention, contribution, positive=positive):
-        store.write_bytes(path, figure_png(_heatmap(slide, regions, tiles, shown), dpi=110))
-        written.append(path)
     pixels = (
         np.asarray(fitting.slides[slide.slide_id])
         if config.encoder.trainable
@@ -121,31 +120,8 @@ def _explain_slide(
     )
     gallery = _gallery(pixels, attention)
     store.write_bytes(layout.gallery(slide.slide_id), figure_png(gallery, dpi=110))
-    return [*written, *_write_tiles(layout, slide, regions, grid, values)]
-
-
-def _shown(
-    layout: Layout,
-    slide: Slide,
-    attention: NDArray[np.float64],
-    contribution: NDArray[np.float64] | None,
-    *,
-    positive: str,
-) -> Iterator[tuple[Path, _Shown]]:
-    """What is drawn, where it goes, and its colours: attention from its least to its most."""
-    seen = attention[np.isfinite(attention)]
-    limits = float(seen.min()), float(seen.max())
-    label = "Attention (1 = as if all patches weighed the same)"
-    yield layout.heatmap(slide.slide_id), _Shown(attention, label, limits, COLOURS)
-    if contribution is None or not np.isfinite(contribution).any():
-        return
-    # As far below zero as above, so that the pale middle is no contribution.
-    most = max(float(np.nanmax(np.abs(contribution))), 1e-9)
-    label = f"Contribution to the log-odds of {positive}: with the patch, less without it"
-    yield (
-        layout.contribution(slide.slide_id),
-        _Shown(contribution, label, (-most, most), SIGNED_COLOURS),
-    )
+    written = [layout.gallery(slide.slide_id), layout.attention(slide.slide_id)]
+    return [*written, *_write_tiles(layout, slide, regions_of(slide, config=config), grid, values)]
 
 
 def _write_tiles(
@@ -158,9 +134,8 @@ def _write_tiles(
     """Write a file for QuPath of each image; none where patches are all that there is."""
     if any(region.files is not None for region in regions):
         return []
-    attention = values["attention"]
-    rank = rankdata(attention, method="average", nan_policy="omit") / np.isfinite(attention).sum()
-    told = {name.capitalize(): own for name, own in values.items()} | {"Attention rank": rank}
+    told = {name.capitalize(): own for name, own in values.items()}
+    told["Attention rank"] = attention_rank(values["attention"])
     written = []
     for number, image in enumerate(slide.images, start=1):
         here = np.isin(grid.region, [region.index for region in regions if region.image == image])
@@ -170,55 +145,6 @@ def _write_tiles(
         store.write_text(path, text)
         written.append(path)
     return written
-
-
-def _heatmap(
-    slide: Slide,
-    regions: tuple[Region, ...],
-    tiles: Tiles,
-    shown: _Shown,
-) -> Figure:
-    """One panel an image of the slide."""
-    grid = tiles.grids[slide.slide_id]
-    pictures = _pictures(slide, regions)
-    figure = Figure(figsize=(7.2 * len(pictures), 5.6), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(pictures)))
-    # A patch in none of the given bags has no value: its tissue is shown bare.
-    seen = np.isfinite(shown.values)
-    for axes, (own, thumbnail, level0_per_px) in zip(panels, pictures, strict=True):
-        here = np.isin(grid.region, [region.index for region in own]) & seen
-        draw_heatmap(
-            axes,
-            thumbnail,
-            xy=grid.xy[here],
-            size_level0=grid.size_level0,
-            values=shown.values[here],
-            scale=1 / level0_per_px,
-            outlines=[ring for region in own for ring in outline_rings(region)],
-            limits=shown.limits,
-            label=shown.label,
-            colours=shown.colours,
-        )
-    return figure
-
-
-def _pictures(
-    slide: Slide, regions: tuple[Region, ...]
-) -> list[tuple[list[Region], NDArray[np.uint8], float]]:
-    """Regions, thumbnail and level-0 pixels a thumbnail's pixel: an image, or a region of files."""
-    if any(region.files is not None for region in regions):
-        return [
-            ([region], *region_overview(region, slide=slide, max_side=THUMBNAIL_PX))
-            for region in regions
-        ]
-    pictures = []
-    for image in slide.images:
-        with open_slide(
-            image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
-        ) as reader:
-            own = [region for region in regions if region.image == image]
-            pictures.append((own, *reader.thumbnail(THUMBNAIL_PX)))
-    return pictures
 
 
 def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figure:
@@ -235,10 +161,3 @@ def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figur
         label="{:.2f}",
     )
     return figure
-
-
-def figure_png(figure: Figure, *, dpi: int) -> bytes:
-    """A figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from axilla.analysis.heatmaps import draw_heatmap
 from axilla.core import store
+from axilla.core.config import StudyConfig
 from axilla.core.progress import Reporter
-from axilla.core.types import Partition, Patient, Slide, SlidePixels
+from axilla.core.types import MicronsPerPixel, Patient, Slide, SlidePixels
 from axilla.features.imported import SlideFeatures, patch_side
 from axilla.mil.bundle import Bundle
-from axilla.study.explaining import THUMBNAIL_PX, explained_method, figure_png
+from axilla.study.explaining import explained_method, shown_slides
 from axilla.study.fitting import Fitting
+from axilla.study.heat_drawing import THUMBNAIL_PX, draw_all, figure_png, write_overlay
+from axilla.study.heat_scales import CohortLimits, Shown, read_values, shown_attention
 from axilla.study.imported import read_features_of
 from axilla.study.layout import Layout
 from axilla.study.scoring import load_bundle, slide_attention
@@ -25,73 +28,110 @@ from axilla.study.scoring import load_bundle, slide_attention
 
 def explain_imported(
     fitting: Fitting, keys: Mapping[tuple[str, str], str], *, reporter: Reporter
-) -> list[Path]:
+) -> None:
     """Table of attention of each test slide, and a heat map where the file has coordinates."""
     method = explained_method(fitting.config.methods)
     if method is None or fitting.imported is None:
         reporter.done("explain", "not needed: no method looks at slides")
-        return []
+        return
     layout = Layout(fitting.config.out)
-    shown: list[tuple[Partition, Patient, Slide]] = [
-        (partition, patient, slide)
-        for partition in fitting.partitions
-        if partition.repeat == 0
-        for patient in fitting.patients(partition, "test")
-        for slide in patient.slides
-    ]
-    written: list[Path] = []
-    bundles: dict[str, Bundle] = {}
-    bare = 0
-    for partition, patient, slide in reporter.track(shown, "Drawing attention"):
-        has_coords = fitting.imported.facts[slide.slide_id].coords
-        bare += not has_coords
-        files = [layout.attention(slide.slide_id)]
-        if has_coords:
-            files.append(layout.heatmap(slide.slide_id))
-        else:
-            layout.heatmap(slide.slide_id).unlink(missing_ok=True)  # of a file that had some before
-        written += files
-        step = f"explain/{slide.slide_id}"
-        key = store.digest(
-            "explain", keys[method, partition.name], fitting.slide_keys[slide.slide_id]
+    shown = shown_slides(fitting)
+    own_keys = {
+        slide_id: store.digest(
+            "explain, tables", keys[method, part.name], fitting.slide_keys[slide_id]
         )
-        if store.step_is_done(layout.out, step, key=key):
-            continue
-        if partition.name not in bundles:
-            bundles = {partition.name: load_bundle(fitting, method, partition)}
-        _explain_slide(fitting, bundles[partition.name], patient, slide)
-        store.write_step(layout.out, step, key=key, files=files)
+        for slide_id, (part, _, _) in shown.items()
+    }
+    todo = [
+        slide_id
+        for slide_id, key in own_keys.items()
+        if not store.step_is_done(layout.out, f"explain/{slide_id}", key=key)
+    ]
+    bundles: dict[str, Bundle] = {}
+    for slide_id in reporter.track(todo, "Measuring attention"):
+        part, patient, slide = shown[slide_id]
+        if part.name not in bundles:
+            bundles = {part.name: load_bundle(fitting, method, part)}
+        _measure_slide(fitting, bundles[part.name], patient, slide)
+        files = [layout.attention(slide_id)]
+        store.write_step(layout.out, f"explain/{slide_id}", key=own_keys[slide_id], files=files)
+    slides = [slide for _, _, slide in shown.values()]
+    scales = {slide.slide_id: _told_mpp(slide, config=fitting.config) for slide in slides}
+    draw_all(
+        slides,
+        {slide_id: store.digest(own_keys[slide_id], mpp) for slide_id, mpp in scales.items()},
+        config=fitting.config,
+        draw=partial(_draw_slide, fitting),
+        reporter=reporter,
+    )
+    bare = sum(not fitting.imported.facts[slide_id].coords for slide_id in shown)
     reporter.done(
         "explain",
         f"{len(shown)} test slides"
         + (f"; no heat map of {bare}, whose files hold no coordinates" if bare else ""),
     )
-    return written
 
 
-def _explain_slide(fitting: Fitting, bundle: Bundle, patient: Patient, slide: Slide) -> None:
+def _measure_slide(fitting: Fitting, bundle: Bundle, patient: Patient, slide: Slide) -> None:
     if bundle.network is None or fitting.slides is None:
         raise ValueError("attention needs a network and features")
-    config = fitting.config
     attention = slide_attention(fitting, bundle, patient, slide.slide_id)
-    layout = Layout(config.out)
-    found = read_features_of(slide, config=config)
+    found = read_features_of(slide, config=fitting.config)
     table = pd.DataFrame({"attention": attention})
     if found.coords is not None:
         unit = {"px": "", "µm": "_um"}[found.unit]
         table.insert(0, f"y{unit}", found.coords[:, 1])
         table.insert(0, f"x{unit}", found.coords[:, 0])
-        heatmap = figure_png(_heatmap(found, attention), dpi=110)
-        store.write_bytes(layout.heatmap(slide.slide_id), heatmap)
-    store.write_text(layout.attention(slide.slide_id), table.to_csv(index=False))
+    path = Layout(fitting.config.out).attention(slide.slide_id)
+    store.write_text(path, table.to_csv(index=False))
 
 
-def _heatmap(found: SlideFeatures, attention: NDArray[np.float64]) -> Figure:
+def _draw_slide(
+    fitting: Fitting, slide: Slide, key: str, limits: CohortLimits | None
+) -> list[Path]:
+    """Draw what has coordinates; over the slide, which is not at hand, where these are pixels."""
+    config = fitting.config
+    layout = Layout(config.out)
+    found = read_features_of(slide, config=config)
+    if found.coords is None:
+        return []
+    attention = read_values(layout.attention(slide.slide_id))["attention"].to_numpy()
+    shown = shown_attention(attention, scale=config.heatmaps.scale, limits=limits)
+    mpp = _told_mpp(slide, config=config)
+    unit_um = mpp if found.unit == "px" else MicronsPerPixel(1.0)
+    side = patch_side(found)
+    path = layout.heatmap(slide.slide_id)
+    store.write_bytes(path, figure_png(_heatmap(found, shown, side=side, mpp=unit_um), dpi=110))
+    if not config.heatmaps.ome_tiff or found.unit != "px" or side is None:
+        return [path]
+    if (np.append(found.coords, side) % 1).any():
+        return [path]
+    # From the slide's corner to the last patch: how far the slide goes on is not known.
+    width, height = (found.coords.max(axis=0) + side).astype(int).tolist()
+    overlay = layout.overlay(slide.slide_id, "attention", None)
+    write_overlay(
+        overlay, name="attention", xy=found.coords, values=attention, size_level0=int(side),
+        size=(width, height), mpp=mpp, key=key,
+    )  # fmt: skip
+    return [path, overlay]
+
+
+def _told_mpp(slide: Slide, *, config: StudyConfig) -> MicronsPerPixel | None:
+    """µm per level-0 pixel as the table says, else the study: files of features do not."""
+    if slide.table_mpp is not None or config.slide_mpp is None:
+        return slide.table_mpp
+    return MicronsPerPixel(config.slide_mpp)
+
+
+def _heatmap(
+    found: SlideFeatures, shown: Shown, *, side: float | None, mpp: MicronsPerPixel | None
+) -> Figure:
     """The patches on white: there is no picture of the slide."""
     if found.coords is None:
         raise ValueError("a heat map needs coordinates")
-    # Where neither file nor neighbours tell the side of a patch there is one patch: any will do.
-    side = patch_side(found) or 1.0
+    if side is None:
+        # Neither file nor neighbours tell the side, so there is one patch: any side will do.
+        side, mpp = 1.0, None
     first = found.coords.min(axis=0)
     width, height = found.coords.max(axis=0) - first + side
     scale = min(THUMBNAIL_PX / max(width, height), 1.0)
@@ -103,10 +143,12 @@ def _heatmap(found: SlideFeatures, attention: NDArray[np.float64]) -> Figure:
         xy=found.coords - first,
         # In the file's unit, as the corners are.
         size_level0=SlidePixels(side),  # type: ignore[arg-type]
-        values=attention,
+        values=shown.values,
         scale=scale,
-        limits=(float(attention.min()), float(attention.max())),
-        label="Attention (1 = as if all patches weighed the same)",
+        mpp=mpp,
+        limits=shown.limits,
+        label=shown.label,
+        colours=shown.colours,
         opacity=1.0,
     )
     return figure

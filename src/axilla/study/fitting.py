@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from axilla.core import store
 from axilla.core.config import StudyConfig
@@ -17,6 +17,10 @@ from axilla.study.given import BagIndices, bags_record
 from axilla.study.imported import Imported
 from axilla.study.instances import SlideArrays
 from axilla.study.staining import Stains
+
+if TYPE_CHECKING:
+    from axilla.study.nuclei_bags import FeatureBags
+    from axilla.study.nuclei_slides import SlideNuclei
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +37,10 @@ class Fitting:
     """Bags that a file gives; None where they are drawn."""
     imported: Imported | None = None
     """The features made elsewhere, where the study has such."""
+    nuclei: SlideNuclei | None = None
+    """Nuclei of the slides, where a method looks at them."""
+    feature_bags: FeatureBags | None = None
+    """Bags of nucleus features, in what the method dl-cnb-nuclei sees (`seen_by`)."""
 
     def patients(self, partition: Partition, cohort: CohortName) -> tuple[Patient, ...]:
         """Patients of one cohort of a partition."""

@@ -80,7 +80,8 @@ def check_inputs(
     if config.imported is not None:
         shared.extend(check_imported(cohort, config=config, reporter=reporter)[1])
     elif config.uses_slides:
-        shared.extend(_check_encoder(config))
+        if config.uses_patches:
+            shared.extend(_check_encoder(config))
         shared.extend(_check_reference(config))
         images = [image for slide in slides for image in slide.images]
         same = same_files(images, memory=memory)

@@ -69,6 +69,38 @@ class Layout:
         """What each patch gives to the log-odds, over the slide's thumbnail."""
         return self.out / "heatmaps" / f"{slide_id}-contribution.png"
 
+    def map_of(self, slide_id: str, name: str) -> Path:
+        """The picture of attention, or of contributions."""
+        return self.heatmap(slide_id) if name == "attention" else self.contribution(slide_id)
+
+    def overlay(self, slide_id: str, name: str, number: int | None) -> Path:
+        """Attention or contributions to lay over one of a slide's images, as OME-TIFF."""
+        of = "" if number is None else f"-{number}"
+        return self.out / "heatmaps" / f"{slide_id}-{name}{of}.ome.tif"
+
+    def nuclei(self, slide_id: str) -> Path:
+        """Every nucleus of a slide's patches, measured."""
+        return self.out / "nuclei" / f"{slide_id}.parquet"
+
+    def nuclei_patches(self, slide_id: str) -> Path:
+        """How many nuclei each patch of a slide has."""
+        return self.out / "nuclei" / f"{slide_id}-patches.parquet"
+
+    @property
+    def nuclei_features(self) -> Path:
+        """Each patient's nucleus features."""
+        return self.out / "nuclei" / "features.csv"
+
+    @property
+    def nuclei_weights(self) -> Path:
+        """How much the attention weighs each feature, a test patient a row."""
+        return self.out / "nuclei" / "weights.csv"
+
+    @property
+    def nuclei_tests(self) -> Path:
+        """Whether each feature differs between the classes."""
+        return self.out / "nuclei" / "tests.csv"
+
     def gallery(self, slide_id: str) -> Path:
         """The slide's patches with the highest and the lowest attention."""
         return self.out / "heatmaps" / f"{slide_id}-patches.png"

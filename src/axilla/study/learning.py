@@ -36,6 +36,7 @@ from axilla.study.chain import prepare
 from axilla.study.evaluating import write_figure, write_table
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout
+from axilla.study.nuclei_bags import seen_by
 from axilla.study.scoring import scores_of
 from axilla.study.training import fit_bundle
 
@@ -163,9 +164,10 @@ def _is_whole(part: Partition, whole: Partition) -> bool:
 def _area(fitting: Fitting, method: str, part: Partition, *, reporter: Reporter) -> float:
     """Area over the validation patients; trained unless a record of this training is there."""
     folder = fitting.config.out / "learning"
-    own = replace(
+    apart = replace(
         fitting, config=fitting.config.model_copy(update={"out": folder}), partitions=(part,)
     )
+    own = seen_by(apart, method, part)
     key = store.digest("learning", own.key(method, part))
     record = folder / method / f"{part.name}.json"
     known = _read(record)

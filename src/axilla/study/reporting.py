@@ -25,6 +25,7 @@ from axilla.study.explaining import explained_method
 from axilla.study.fitting import Fitting
 from axilla.study.flow import flow_of
 from axilla.study.layout import Layout, write_if_new
+from axilla.study.nuclei_explaining import nuclei_part
 from axilla.study.plain import STAGED, plain_sentences, plain_table
 from axilla.study.provenance import provenance
 from axilla.study.report_figures import figures_of, rule_text
@@ -64,7 +65,8 @@ def write_report(
         classes=fitting.cohort.classes,
         of_nodes=fitting.config.endpoint in STAGED,
     )
-    parts = (*further, checklist, provenance(fitting))
+    nuclei = nuclei_part(fitting)
+    parts = (*further, *([nuclei] if nuclei else []), checklist, provenance(fitting))
     contents = _contents(fitting, tiles, predictions, metrics, layout, parts=parts)
     written = write_if_new(layout.report, render_within(contents))
     reporter.done("report", str(layout.report) if written else "done before")

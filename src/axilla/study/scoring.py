@@ -22,6 +22,7 @@ from axilla.study.fitting import Fitting
 from axilla.study.imported import refuse_other_features
 from axilla.study.instances import bag_drawer, covering_drawer, instances_of
 from axilla.study.layout import Layout
+from axilla.study.nuclei_bags import seen_by
 from axilla.study.trained_encoders import encode_of
 
 
@@ -36,8 +37,9 @@ def predict_all(
         for p in fitting.cohort.patients
     ]
     key = store.digest(
-        "predict", sorted(keys.items()), people, [dict(p.cohort_of) for p in fitting.partitions]
-    )
+        "predict", sorted(keys.items()), people, [dict(p.cohort_of) for p in fitting.partitions],
+        *([] if fitting.nuclei is None else [sorted(fitting.nuclei.keys.items())]),
+    )  # fmt: skip
     if store.step_is_done(config.out, "predict", key=key):
         reporter.done("predict", "done before")
         return store.read_predictions(layout.predictions)
@@ -47,9 +49,10 @@ def predict_all(
     wanted = [(m, p) for m in config.methods for p in fitting.partitions]
     for method, partition in reporter.track(wanted, "Predicting"):
         bundle = load_bundle(fitting, method, partition)
+        view = seen_by(fitting, method, partition)
         for cohort in ("train", "val", "test"):
             patients = fitting.patients(partition, cohort)
-            scores = score_patients(fitting, bundle, patients)
+            scores = score_patients(view, bundle, patients)
             imputed = _imputed(bundle, patients)
             predictions.extend(
                 Prediction(

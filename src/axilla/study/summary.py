@@ -11,6 +11,7 @@ from axilla.core.config import StudyConfig
 from axilla.core.endpoint import class_names
 from axilla.core.methods import aggregator_title, method_spec, method_title
 from axilla.core.types import Cohort
+from axilla.nuclei.feature_bags import FEATURES
 from axilla.report.contents import Highlight
 from axilla.study.clinical_telling import clinical_sentence, filled_sentences
 from axilla.study.fitting import Fitting
@@ -127,6 +128,8 @@ def method_sentences(config: StudyConfig, imported: Imported | None = None) -> t
         )
     elif config.uses_slides:
         found += _image_sentences(config)
+    if config.uses_nuclei:
+        found.append(_nuclei_sentence(config))
     if config.uses_slides:
         found += training_sentences(config.training)
     found += ensemble_sentences(config)
@@ -157,6 +160,23 @@ def _pooling(config: StudyConfig) -> str:
     return f"{own}, or as the name of a method says ({', '.join(k for k in kinds if k != own)})"
 
 
+def _nuclei_sentence(config: StudyConfig) -> str:
+    """From patches to bags of nucleus features."""
+    way = (
+        "by colour deconvolution and watershed"
+        if config.nuclei.classical
+        else "by the nuclear network of the package"
+        if config.nuclei.weights is None
+        else f"by the nuclear network {config.nuclei.weights.name}"
+    )
+    return (
+        f"Nuclei of the patches were found {way}; those that a patch's edge cuts were not "
+        f"measured. Each of {len(FEATURES)} features became a histogram of {config.nuclei.bins} "
+        "bins, whose edges are fixed on the training patients; a slide is a bag of these "
+        "histograms, and DL-CNB was re-trained on such bags."
+    )
+
+
 def _image_sentences(config: StudyConfig) -> list[str]:
     """From the slides to a patient's score."""
     way = "trained end to end" if config.encoder.trainable else "frozen"
@@ -168,6 +188,8 @@ def _image_sentences(config: StudyConfig) -> list[str]:
         f"pixels without overlap; patches with {config.patches.max_blank:.0%} or more white "
         "were dropped."
     )
+    if not config.uses_patches:
+        return [patches]
     bags = (
         f"Bags of {config.bags.size} patches were drawn without replacement."
         if config.bags.file is None

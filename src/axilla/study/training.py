@@ -40,6 +40,7 @@ from axilla.study.members import (
 )
 from axilla.study.model_card import write_card
 from axilla.study.model_records import cohort_summary, model_record, same_but, validation_entry
+from axilla.study.nuclei_bags import seen_by
 from axilla.study.processes import is_helper
 from axilla.study.scoring import load_bundle, scores_of
 
@@ -48,7 +49,8 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
     """Train what is not trained yet; the key of each (method, partition)."""
     layout = Layout(fitting.config.out)
     wanted = [(m, p) for m in fitting.config.methods for p in fitting.partitions]
-    keys: dict[tuple[str, str], str] = {(m, p.name): fitting.key(m, p) for m, p in wanted}
+    views = {(m, p.name): seen_by(fitting, m, p) for m, p in wanted}
+    keys = {(m, p.name): views[m, p.name].key(m, p) for m, p in wanted}
     todo = [
         (method, partition)
         for method, partition in wanted
@@ -58,16 +60,18 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
     for method, partition in todo:
         if is_helper():
             if method_spec(method).images:
-                _train_members(fitting, method, partition, reporter=reporter)
+                view = views[method, partition.name]
+                _train_members(view, method, partition, reporter=reporter)
             continue
         key = keys[method, partition.name]
-        _train_one(fitting, method, partition, key=key, reporter=reporter)
+        _train_one(views[method, partition.name], method, partition, key=key, reporter=reporter)
     if is_helper():
         return keys
     for method, partition in wanted:
-        _bring_up_to_date(fitting, method, partition, key=keys[method, partition.name])
+        view = views[method, partition.name]
+        _bring_up_to_date(view, method, partition, key=keys[method, partition.name])
         write_card(layout.model(method, partition.name))
-        forget_members(fitting, method, partition)
+        forget_members(view, method, partition)
     _refuse_without_threshold(fitting, reporter=reporter)
     if len(fitting.partitions) > 1:
         for method in fitting.config.methods:
@@ -205,6 +209,7 @@ def _told(
         "partition": partition.name,
         "best_epoch": None if history is None else history.best,
         "epochs": None if history is None else len(history.epochs),
+        "bins": None if fitting.feature_bags is None else fitting.feature_bags.record(),
     }
 
 

@@ -152,8 +152,10 @@ def _outcome(facts: StudyFacts) -> Answer:
 def _predictors(facts: StudyFacts) -> Answer:
     config = facts.config
     found = [*config.clinical.names] if config.uses_clinical else []
-    if config.uses_slides:
+    if config.uses_patches:
         found.append("features of the slide's patches")
+    if config.uses_nuclei:
+        found.append("features of the nuclei in the slide's patches")
     return Answer(
         f"Taken as the study's settings name them: {', '.join(found)}. The study selected "
         "none of them.",
@@ -246,8 +248,10 @@ def _data_use(facts: StudyFacts) -> Answer:
 def _handling(facts: StudyFacts) -> Answer:
     config = facts.config
     found = [clinical_sentence(config)] if config.uses_clinical else []
-    if config.uses_slides:
+    if config.uses_patches:
         found.append("Of slides: patches, as features of an encoder, in bags.")
+    if config.uses_nuclei:
+        found.append("Of slides: histograms of nucleus features, in bags.")
     return Answer(" ".join(found))
 
 

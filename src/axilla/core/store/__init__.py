@@ -26,6 +26,7 @@ from axilla.core.store.models import (
     read_model_record,
     write_model,
 )
+from axilla.core.store.overlays import write_overlay
 from axilla.core.store.records import (
     SCHEMA_VERSION,
     read_json,
@@ -74,6 +75,7 @@ __all__ = [
     "write_grid",
     "write_json",
     "write_model",
+    "write_overlay",
     "write_predictions",
     "write_step",
     "write_text",

@@ -81,6 +81,9 @@ class MemberRecord(Strict):
     """How many were run; null where there were none."""
     clinical: Settings | None = None
     """Its own preprocessor, where the members' differ; null takes the model's."""
+    bins: dict[str, list[float]] | None = None
+    """Edges of each nucleus feature's histogram, fixed on its training patients; null for a model
+    of patches."""
 
 
 class Interval(Strict):

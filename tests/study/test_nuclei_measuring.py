@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from axilla.cli import main
-from axilla.study.nuclei import measure_image
+from axilla.study.nuclei_measuring import measure_image
 
 
 @pytest.fixture

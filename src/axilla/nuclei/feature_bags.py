@@ -1,0 +1,146 @@
+"""A slide as a bag of nucleus features, one instance a feature (paper, section 2.4, figure 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from axilla.nuclei.morphometry import measure_nuclei
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from axilla.core.types import MicronsPerPixel
+
+FEATURES: dict[str, str] = {
+    "major_axis": "Major axis",
+    "minor_axis": "Minor axis",
+    "area": "Area",
+    "orientation": "Common orientation",
+    "circumference": "Circumference",
+    "density": "Density",
+    "circularity": "Circularity",
+    "rectangularity": "Rectangularity",
+}
+"""The paper's eight, by their column, as tables and figures print them.
+
+Orientation is the common orientation of neighbours: the mean of an angle means nothing.
+"""
+_COLUMNS = {"orientation": "polarity"}
+"""Where a feature is another column of `measure_nuclei` than its name."""
+_RANGE = (1.0, 99.0)
+"""Percentiles of the training cohort between which the bins lie; the end bins take the rest."""
+_PER_PATIENT = 2000
+"""At most so many values of a patient fix the bins, evenly spaced in their order."""
+
+
+def patch_nuclei(
+    instances: NDArray[np.int32], *, mpp: MicronsPerPixel | None
+) -> tuple[pd.DataFrame, float]:
+    """Nuclei of one patch that are seen whole, and the patch's density.
+
+    Parameters
+    ----------
+    instances
+        int32 [h, w], 0 is background.
+    mpp
+        µm per pixel of the patch; None where nobody knows.
+
+    Returns
+    -------
+    tuple
+        Rows as of `measure_nuclei` without those that touch the patch's edge, whose shape is cut;
+        and nuclei per mm² (a patch where `mpp` is None), those at the edge counting half, since a
+        neighbouring patch has their other half.
+    """
+    table = measure_nuclei(instances, mpp=mpp)
+    whole = table[~table["touches_edge"].astype(bool)]
+    count = len(whole) + (len(table) - len(whole)) / 2
+    mm2 = 1.0 if mpp is None else instances.size * (mpp / 1000) ** 2
+    return whole.reset_index(drop=True), count / mm2
+
+
+def feature_values(
+    nuclei: pd.DataFrame, densities: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """The values of a slide by feature: of each nucleus, and of each patch for the density."""
+    found = {
+        name: nuclei[_COLUMNS.get(name, name)].dropna().to_numpy(np.float64)
+        for name in FEATURES
+        if name != "density"
+    }
+    return found | {"density": densities}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bins:
+    """Edges of each feature's histogram, fixed on the training cohort."""
+
+    edges: Mapping[str, NDArray[np.float64]]
+    """[bins + 1] by feature, rising."""
+
+    @property
+    def length(self) -> int:
+        """Length of an instance: its histogram, then which feature it is."""
+        return len(next(iter(self.edges.values()))) - 1 + len(FEATURES)
+
+    def to_json(self) -> dict[str, list[float]]:
+        """Edges by feature."""
+        return {name: edges.tolist() for name, edges in self.edges.items()}
+
+
+def fix_bins(training: Sequence[Mapping[str, NDArray[np.float64]]], *, bins: int) -> Bins:
+    """Bins of equal width between the 1st and 99th percentile of the training cohort.
+
+    Every slide counts the same however many nuclei it has.
+
+    Parameters
+    ----------
+    training
+        `feature_values` of each slide of the training cohort.
+    bins
+    """
+    edges = {}
+    for name in FEATURES:
+        seen = [_thinned(slide[name]) for slide in training if len(slide[name])]
+        low, high = _weighted_range(seen) if seen else (0.0, 1.0)
+        edges[name] = np.linspace(low, high if high > low else low + 1, bins + 1)
+    return Bins(edges)
+
+
+def feature_bag(values: Mapping[str, NDArray[np.float64]], bins: Bins) -> NDArray[np.float32]:
+    """The bag of a slide, float32 [features, bins + features].
+
+    Each row is the feature's histogram as shares, and a one where the feature stands in the order
+    of `FEATURES`, so that the attention knows what it weighs. A slide without nuclei has shares
+    of 0.
+    """
+    rows = []
+    for name, edges in bins.edges.items():
+        clipped = np.clip(values[name], edges[0], edges[-1])
+        counts, _ = np.histogram(clipped, edges)
+        rows.append(counts / max(1, counts.sum()))
+    return np.hstack([np.array(rows), np.eye(len(FEATURES))]).astype(np.float32)
+
+
+def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    ordered = np.sort(values)
+    if len(ordered) <= _PER_PATIENT:
+        return ordered
+    return np.asarray(ordered[np.linspace(0, len(ordered) - 1, _PER_PATIENT).round().astype(int)])
+
+
+def _weighted_range(seen: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """Percentiles of all values, those of a slide weighing one together."""
+    values = np.concatenate(seen)
+    weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in seen])
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order]) / weights.sum()
+    at = np.searchsorted(reached, np.array(_RANGE) / 100).clip(max=len(values) - 1)
+    low, high = values[order][at].tolist()
+    return low, high

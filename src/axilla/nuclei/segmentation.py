@@ -1,0 +1,259 @@
+"""Nuclei of an image of any size, part by part, so that memory does not grow with it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from axilla.core.errors import StatisticsError
+from axilla.nuclei.splitting import LIKELY, split_nuclei, typical_radius_px
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+    Instances = NDArray[np.int32]
+    Plane = NDArray[np.float32]
+
+T = TypeVar("T")
+R = TypeVar("R")
+PART_PX = 1024
+HALO_PX = 96
+"""A part is read with so much around it: a nucleus belongs to the part that has its centre."""
+RADIUS_PX = 10.0
+"""Median radius of the nuclei as segmenters like to see them."""
+TYPICAL_RADIUS_PX = 12.0
+"""The same, by area: half of the nuclear area lies in nuclei up to it."""
+USUAL_RADIUS_UM = 4.0
+"""Of tumour nuclei, lymphocytes and stroma together."""
+ZOOMS = (0.25, 4.0)
+"""Least and most that an image is enlarged."""
+_SAMPLED_PARTS, _ROUNDS = 4, 2
+
+
+class Segmenter(Protocol):
+    """What finds nuclear pixels, and how deep inside a nucleus they lie."""
+
+    @property
+    def zooms(self) -> tuple[float, ...]:
+        """Enlargements worth trying where nobody knows the scale.
+
+        One is enough for a segmenter that is as sure of what it finds at the wrong scale.
+        """
+        ...
+
+    def __call__(self, pixels: Pixels) -> tuple[Plane, Plane]:
+        """RGB [h, w, 3] to P(nuclear) and relative depth, each [h, w]."""
+        ...
+
+
+class Readable(Protocol):
+    """An image that is read by parts."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        ...
+
+    def read(self, x: int, y: int, width: int, height: int) -> Pixels:
+        """RGB [height, width, 3]; white outside the image."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Nuclei whose centres lie in one part of the image."""
+
+    x: int
+    y: int
+    instances: Instances
+    """[h, w] of the part with its halo, whose upper left pixel is (x, y)."""
+
+
+def working_zoom(mpp: float) -> float:
+    """How much to enlarge an image, by its µm per pixel, for nuclei of the usual size.
+
+    Raises
+    ------
+    StatisticsError
+        `mpp` is not above 0, or so large that nuclei are not seen.
+    """
+    if not (math.isfinite(mpp) and mpp > 0):
+        raise StatisticsError(f"{mpp:g} µm per pixel is no scale.", "Give a number above 0.")
+    zoom = RADIUS_PX * mpp / USUAL_RADIUS_UM
+    if zoom > ZOOMS[1]:
+        coarsest = ZOOMS[1] * USUAL_RADIUS_UM / RADIUS_PX
+        raise StatisticsError(
+            f"at {mpp:g} µm per pixel nuclei are not seen.",
+            f"Give an image of at most {coarsest:g} µm per pixel.",
+        )
+    return max(zoom, ZOOMS[0])
+
+
+def find_zoom(image: Readable, segmenter: Segmenter) -> float:
+    """How much to enlarge an image whose scale nobody knows, by the size of what is found in it.
+
+    Parts spread over the image are segmented at the segmenter's own enlargements; the one that
+    shows most nuclear area with confidence is then made to fit the nuclei's radius, twice, since
+    what is found depends on it.
+    """
+    windows = list(_windows(image.size, side=PART_PX // 2))
+    chosen = windows[:: max(1, len(windows) // _SAMPLED_PARTS)][:_SAMPLED_PARTS]
+    pixels = [image.read(*window) for window in chosen]
+
+    def look(zoom: float) -> tuple[float, float | None]:
+        """How sure the segmenter is at an enlargement, and how large nuclei then are."""
+        seen = [_confidence(part, segmenter, zoom) for part in pixels]
+        radii = [radius for _, radius in seen if radius is not None]
+        return sum(sure for sure, _ in seen), float(np.median(radii)) if radii else None
+
+    looks = [look(zoom) for zoom in segmenter.zooms]
+    _, radius = max(looks, key=lambda found: found[0])
+    zoom = 1.0
+    for turn in range(_ROUNDS):
+        if radius is None:
+            return 1.0
+        zoom = float(np.clip(TYPICAL_RADIUS_PX / radius, *ZOOMS))
+        if turn + 1 < _ROUNDS:
+            _, radius = look(zoom)
+    return zoom
+
+
+def segment_parts(
+    image: Readable, segmenter: Segmenter, *, zoom: float = 1.0, workers: int = 1
+) -> Iterator[Part]:
+    """Segment an image part by part, in order.
+
+    Parameters
+    ----------
+    image
+    segmenter
+    zoom
+        How much the segmenter sees the image enlarged; outlines are drawn at the image's own size.
+    workers
+        Parts at once, besides what the segmenter itself does in parallel.
+    """
+
+    def one(window: tuple[int, int, int, int]) -> Part:
+        x, y, width, height = window
+        halo = round(HALO_PX / zoom)
+        left, top = min(halo, x), min(halo, y)
+        right = min(halo, image.size[0] - x - width)
+        bottom = min(halo, image.size[1] - y - height)
+        pixels = image.read(x - left, y - top, left + width + right, top + height + bottom)
+        instances = segment_pixels(pixels, segmenter, zoom=zoom)
+        core = (top, left, top + height, left + width)
+        return Part(x - left, y - top, _owned(instances, core))
+
+    yield from _in_order(one, _windows(image.size, side=round(PART_PX / zoom)), workers=workers)
+
+
+def segment_image(
+    image: Readable,
+    segmenter: Segmenter,
+    *,
+    zoom: float = 1.0,
+    workers: int = 1,
+    told: Callable[[], None] | None = None,
+) -> Instances:
+    """Instance map of a whole image, int32 [h, w]; 0 is background, nuclei are 1, 2, ..."""
+    width, height = image.size
+    whole = np.zeros((height, width), np.int32)
+    count = 0
+    for part in segment_parts(image, segmenter, zoom=zoom, workers=workers):
+        h, w = part.instances.shape
+        window = whole[part.y : part.y + h, part.x : part.x + w]
+        new = (part.instances > 0) & (window == 0)
+        window[new] = part.instances[new] + count
+        count += int(part.instances.max(initial=0))
+        if told is not None:
+            told()
+    return whole
+
+
+def segment_patches(
+    patches: Iterable[Pixels], segmenter: Segmenter, *, zoom: float = 1.0, workers: int = 1
+) -> Iterator[Instances]:
+    """Nuclei of single patches [h, w, 3], in order, so many at once as there are workers."""
+    one = functools.partial(segment_pixels, segmenter=segmenter, zoom=zoom)
+    yield from _in_order(one, patches, workers=workers)
+
+
+def segment_pixels(pixels: Pixels, segmenter: Segmenter, *, zoom: float = 1.0) -> Instances:
+    """Nuclei of pixels [h, w, 3] that are in memory, int32 [h, w]."""
+    nuclear, depth = _maps(pixels, segmenter, zoom)
+    return split_nuclei(nuclear >= LIKELY, depth)
+
+
+def _in_order(work: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
+    """What work gives of each item, some at once; no more are begun than wait to be taken."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _maps(pixels: Pixels, segmenter: Segmenter, zoom: float) -> tuple[Plane, Plane]:
+    """What the segmenter says of the enlarged pixels, at their own size."""
+    height, width = pixels.shape[:2]
+    if abs(zoom - 1) < 0.05:
+        return segmenter(pixels)
+    seen = cv2.resize(
+        pixels, (max(1, round(width * zoom)), max(1, round(height * zoom))),
+        interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC,
+    )  # fmt: skip
+    nuclear, depth = segmenter(np.asarray(seen, np.uint8))
+    back = [
+        cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        for plane in (nuclear, depth)
+    ]
+    return np.asarray(back[0], np.float32), np.asarray(back[1], np.float32)
+
+
+def _confidence(pixels: Pixels, segmenter: Segmenter, zoom: float) -> tuple[float, float | None]:
+    """How much surely nuclear area is seen at an enlargement, and the nuclei's radius."""
+    nuclear, depth = _maps(pixels, segmenter, zoom)
+    instances = split_nuclei(nuclear >= LIKELY, depth)
+    # Deep inside a nucleus of a size that the segmenter knows, both say 1.
+    sure = (instances > 0) * (2 * nuclear - 1) * np.clip(depth, 0, 1)
+    return float(sure.sum()), typical_radius_px(instances)
+
+
+def _windows(size: tuple[int, int], *, side: int) -> Iterator[tuple[int, int, int, int]]:
+    """x, y, width and height of parts of nearly equal size that cover the image."""
+    width, height = size
+    columns, rows = -(-width // side), -(-height // side)
+    across = np.linspace(0, width, columns + 1).round().astype(int)
+    down = np.linspace(0, height, rows + 1).round().astype(int)
+    for y, y_end in itertools.pairwise(down):
+        for x, x_end in itertools.pairwise(across):
+            yield int(x), int(y), int(x_end - x), int(y_end - y)
+
+
+def _owned(instances: Instances, core: tuple[int, int, int, int]) -> Instances:
+    """Only nuclei whose centre lies within the core (top, left, bottom, right), numbered anew."""
+    count = int(instances.max(initial=0))
+    if not count:
+        return instances
+    centres = np.array(ndimage.center_of_mass(instances > 0, instances, np.arange(1, count + 1)))
+    top, left, bottom, right = core
+    # Half a pixel: a centre on the border belongs to the part below or on the right.
+    y, x = centres[:, 0] + 0.5, centres[:, 1] + 0.5
+    own = (y >= top) & (y < bottom) & (x >= left) & (x < right)
+    numbers = np.concatenate([[0], np.cumsum(own) * own])
+    return np.asarray(numbers[instances], dtype=np.int32)

@@ -1,0 +1,173 @@
+"""Nuclei of every slide's patches: found, measured and kept as tables."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from axilla.core import store
+from axilla.core.config import StudyConfig
+from axilla.core.errors import SlideError
+from axilla.core.progress import Reporter
+from axilla.core.types import MicronsPerPixel, PatchGrid, Slide
+from axilla.nuclei.classical import fit_classical
+from axilla.nuclei.feature_bags import feature_values, patch_nuclei
+from axilla.nuclei.segmentation import Segmenter, find_zoom, segment_patches, working_zoom
+from axilla.study.layout import Layout
+from axilla.study.slide_checks import slides_of
+from axilla.study.tiling import Tiles, regions_of
+from axilla.wsi.patches import PatchReader
+
+SEGMENTING = 1
+"""Counts up whenever the same patch and weights come to give other nuclei or measures."""
+PATCHES_AT_ONCE = 64
+_SAMPLED_PATCHES = 16
+"""From so many patches of a slide its stain, and its scale where it is not known, are told."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlideNuclei:
+    """The nuclei of a cohort's slides, read when they are asked for."""
+
+    layout: Layout
+    keys: Mapping[str, str]
+    """By slide: what any later step over its nuclei depends on."""
+    in_um: bool
+    """Whether lengths are µm; else pixels of the patches."""
+
+    def table(self, slide_id: str) -> pd.DataFrame:
+        """A row a nucleus that is seen whole: `patch`, `x`, `y` and what `measure_nuclei` gives."""
+        return pd.read_parquet(self.layout.nuclei(slide_id))
+
+    def patches(self, slide_id: str) -> pd.DataFrame:
+        """A row a patch: `nuclei` seen whole, and `density`."""
+        return pd.read_parquet(self.layout.nuclei_patches(slide_id))
+
+    def values(self, slide_id: str) -> dict[str, NDArray[np.float64]]:
+        """Values by feature."""
+        densities = self.patches(slide_id)["density"].to_numpy(np.float64)
+        return feature_values(self.table(slide_id), densities)
+
+
+def find_nuclei(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> SlideNuclei:
+    """Find and measure the nuclei of every slide that has no table yet.
+
+    Raises
+    ------
+    WeightsError
+        The network's weights do not open.
+    SlideError
+        Some slides tell their µm per pixel and others do not.
+    """
+    layout = Layout(config.out)
+    in_um = _one_unit(tiles)
+    segmenter, identity = _segmenter(config)
+    keys = {s: store.digest("nuclei", SEGMENTING, k, identity) for s, k in tiles.keys.items()}
+    todo = [
+        slide
+        for slide in slides_of(tiles.cohort.patients)
+        if not store.step_is_done(layout.out, _step(slide), key=keys[slide.slide_id])
+    ]
+    for slide in reporter.track(todo, "Finding nuclei"):
+        grid = tiles.grids[slide.slide_id]
+        regions = regions_of(slide, config=config)
+        with PatchReader(slide, grid, regions, config=config.patches) as reader:
+            nuclei, patches = _measure(reader, grid, config=config, segmenter=segmenter)
+        files = [layout.nuclei(slide.slide_id), layout.nuclei_patches(slide.slide_id)]
+        for path, table in zip(files, (nuclei, patches), strict=True):
+            buffer = io.BytesIO()
+            table.to_parquet(buffer, index=False)
+            store.write_bytes(path, buffer.getvalue())
+        store.write_step(layout.out, _step(slide), key=keys[slide.slide_id], files=files)
+    reporter.done(
+        "nuclei",
+        f"{len(keys):,} slides" + (f", {len(todo):,} now" if todo else ", done before"),
+    )
+    return SlideNuclei(layout, keys, in_um)
+
+
+def _one_unit(tiles: Tiles) -> bool:
+    """Whether all slides tell their scale; where none does, lengths are pixels.
+
+    Raises
+    ------
+    SlideError
+        Only some do: µm and pixels cannot be compared.
+    """
+    slides = slides_of(tiles.cohort.patients)
+    without = [slide for slide in slides if tiles.grids[slide.slide_id].mpp is None]
+    if without and len(without) < len(slides):
+        raise SlideError(
+            f"slide {without[0].slide_id} does not say its µm per pixel, as {len(without):,} of "
+            f"{len(slides):,} do not, so nuclei cannot be measured alike.",
+            "Give it in a column `mpp` of the table, or for all such slides as `slide_mpp`.",
+            patient=without[0].patient_id,
+            file=without[0].images[0],
+        )
+    return not without
+
+
+def _step(slide: Slide) -> str:
+    return f"nuclei/{slide.slide_id}"
+
+
+def _segmenter(config: StudyConfig) -> tuple[Segmenter | None, str]:
+    """The network and the digest of its weights; None for the classical way, fitted by slide."""
+    if config.nuclei.classical:
+        return None, "classical"
+    from axilla.nuclei.learned import SHIPPED, LearnedSegmenter, read_network
+
+    path = config.nuclei.weights or SHIPPED
+    return LearnedSegmenter(read_network(path)), store.file_identity(path, content=True)
+
+
+def _measure(
+    reader: PatchReader, grid: PatchGrid, *, config: StudyConfig, segmenter: Segmenter | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Nuclei and patches of a slide."""
+    # A patch's own pixels, where µm/px is set, are larger or smaller than the slide's.
+    per_pixel = grid.size_level0 / config.patches.size
+    mpp = None if grid.mpp is None else MicronsPerPixel(grid.mpp * per_pixel)
+    chosen = np.linspace(0, len(grid) - 1, min(len(grid), _SAMPLED_PATCHES)).round().astype(int)
+    sample = _Montage(reader.read(chosen))
+    own = fit_classical(sample.pixels.reshape(-1, 3)[::4]) if segmenter is None else segmenter
+    zoom = find_zoom(sample, own) if mpp is None else working_zoom(mpp)
+    parts, rows = [], []
+    found = segment_patches(_read(reader), own, zoom=zoom, workers=os.cpu_count() or 1)
+    for index, instances in enumerate(found):
+        nuclei, density = patch_nuclei(instances, mpp=mpp)
+        nuclei.insert(0, "patch", index)
+        # Centres from the patch's pixels to the slide's.
+        nuclei["x"] = grid.xy[index, 0] + (nuclei["x"] + 0.5) * per_pixel
+        nuclei["y"] = grid.xy[index, 1] + (nuclei["y"] + 0.5) * per_pixel
+        parts.append(nuclei.drop(columns=["touches_edge", "density"]))
+        rows.append((index, len(nuclei), density))
+    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    return table, pd.DataFrame(rows, columns=["patch", "nuclei", "density"])
+
+
+def _read(reader: PatchReader) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(reader), PATCHES_AT_ONCE):
+        yield from reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(reader))))
+
+
+class _Montage:
+    """Patches side by side as one image, to tell stain and scale from."""
+
+    def __init__(self, patches: NDArray[np.uint8]) -> None:
+        self.pixels = np.concatenate(list(patches), axis=1)  # [size, n size, 3]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """A part of it."""
+        return self.pixels[y : y + height, x : x + width]

@@ -1,0 +1,121 @@
+"""The method dl-cnb-nuclei through the whole chain, on the generated cohort."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from axilla.core import store
+from axilla.core.config import StudyConfig
+from axilla.core.errors import SlideError
+from axilla.core.methods import NUCLEI
+from axilla.nuclei.feature_bags import FEATURES, fix_bins
+from axilla.study.chain import StudyResult, run
+from axilla.study.nuclei_slides import SlideNuclei
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRAINING = {"epochs": 40, "batch_size": 8, "lr": 1.0e-3, "restarts": None}
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_settings: dict[str, Any]) -> dict[str, Any]:
+    own = {name: value for name, value in tiny_settings.items() if name not in {"encoder", "bags"}}
+    return own | {
+        "name": "Nuclei", "methods": ["clinical", NUCLEI], "slide_mpp": 1.0,
+        "nuclei": {"classical": True, "bins": 8}, "training": TRAINING, "threshold": 0.5,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
+    out = tmp_path_factory.mktemp("nuclei") / "out"
+    return run(StudyConfig.model_validate(settings | {"out": out}))
+
+
+def test_every_nucleus_lies_in_its_patch(found: StudyResult) -> None:
+    patient = found.cohort.patients[0].slides[0].slide_id
+    nuclei = pd.read_parquet(found.layout.nuclei(patient))
+    patches = pd.read_parquet(found.layout.nuclei_patches(patient))
+    grid = store.read_grid(found.layout.grid(patient))
+    assert len(patches) == len(grid)
+    assert nuclei.groupby("patch").size().reindex(patches["patch"], fill_value=0).tolist() == (
+        patches["nuclei"].tolist()
+    )
+    corners = grid.xy[nuclei["patch"]]
+    inside = nuclei[["x", "y"]].to_numpy() - corners
+    assert ((inside > 0) & (inside < grid.size_level0)).all()
+    # Nuclei of generated tissue: 30 to 60 µm².
+    assert 25 < nuclei["area"].median() < 70
+
+
+def test_planted_features_come_out_in_their_direction(found: StudyResult) -> None:
+    tests = pd.read_csv(found.layout.nuclei_tests).set_index("feature")
+    assert tests.effect["orientation"] > 0.5 > tests.effect["circularity"]
+    assert (tests.p_adjusted[["orientation", "circularity"]] < 0.01).all()
+
+
+def test_the_model_weighs_every_feature_of_every_test_patient(found: StudyResult) -> None:
+    weights = pd.read_csv(found.layout.nuclei_weights, dtype={"patient_id": str})
+    assert sorted(weights["patient_id"]) == sorted(found.partitions[0].members("test"))
+    np.testing.assert_allclose(weights[list(FEATURES)].mean(axis=1), 1, atol=1e-5)
+
+
+def test_bins_are_of_the_training_patients_alone(found: StudyResult) -> None:
+    record = store.read_model_record(found.layout.model(NUCLEI, "split"))
+    nuclei = SlideNuclei(found.layout, {}, in_um=True)
+    train = set(found.partitions[0].members("train"))
+    slides = [s.slide_id for p in found.cohort.patients if p.patient_id in train for s in p.slides]
+    own = fix_bins([nuclei.values(slide) for slide in slides], bins=8)
+    assert record["members"][0]["bins"] == own.to_json()
+    assert record["encoder"]["name"] == "nucleus features"
+
+
+def test_the_report_tells_of_nuclei_and_of_no_encoder(found: StudyResult) -> None:
+    assert found.report is not None
+    text = found.report.read_text(encoding="utf-8")
+    assert "Nucleus features by class" in text
+    assert "Common orientation" in text
+    assert "The encoder is" not in text
+    assert "8 features became a histogram of 8 bins" in text
+    scores = store.read_predictions(found.layout.predictions)
+    assert set(scores["method"]) == {"clinical", NUCLEI}
+
+
+def test_a_second_run_finds_everything_done(
+    found: StudyResult, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from axilla.console import ConsoleReporter
+
+    run(
+        StudyConfig.model_validate(settings | {"out": found.layout.out}),
+        reporter=ConsoleReporter(),
+    )
+    said = capsys.readouterr().out
+    assert "30 slides, done before" in said
+    assert "nuclei    explained before" in said
+    assert "2 models, done before" in said
+
+
+def test_slides_of_which_only_some_tell_their_scale_are_refused(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    table = pd.read_csv(settings["cohort"], dtype=str)
+    table["mpp"] = ["", *["1.0"] * (len(table) - 1)]
+    table.to_csv(tmp_path / "cohort.csv", index=False)
+    own = {name: value for name, value in settings.items() if name != "slide_mpp"}
+    config = StudyConfig.model_validate(
+        own | {"cohort": tmp_path / "cohort.csv", "out": tmp_path / "out"}
+    )
+    with pytest.raises(SlideError, match="as 1 of 30 do not, so nuclei cannot be measured alike"):
+        run(config)
+
+
+def test_features_made_elsewhere_show_no_nuclei(settings: dict[str, Any], tmp_path: Path) -> None:
+    own = {n: v for n, v in settings.items() if n not in {"slides", "annotations"}}
+    with pytest.raises(ValueError, match="dl-cnb-nuclei looks at nuclei"):
+        StudyConfig.model_validate(own | {"features": {"folder": tmp_path}})
