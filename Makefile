@@ -13,8 +13,9 @@ endif
 demo: $(STAMP)
 	$(BIN)/axilla demo
 
+# A process a core, each on one thread; `pytest -n 0` runs all in one, as a debugger wants it.
 test: $(STAMP) lint types rooms
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -21,6 +21,7 @@ from PIL import Image
 from axilla.cli import main
 from axilla.nuclei.learned import read_network, write_network
 from axilla.nuclei.network import NucleusNet
+from axilla.nuclei.segmentation import TYPICAL_RADIUS_PX
 from axilla.nuclei.training import NucleusTraining
 
 PLACES = list(product(range(24, 150, 36), range(24, 250, 36)))
@@ -125,7 +126,8 @@ def test_segment_says_where_it_guessed_the_scale(
     assert told.startswith("Note: µm per pixel is not known")
     enlarged = re.search(r"enlarged ([\d.]+) times", told)
     assert enlarged is not None
-    assert float(enlarged[1]) == pytest.approx(1, abs=0.1)
+    # The discs have a radius of 10 pixels.
+    assert float(enlarged[1]) == pytest.approx(TYPICAL_RADIUS_PX / 10, rel=0.1)
     assert told.endswith("Give --mpp where you know it.")
 
 

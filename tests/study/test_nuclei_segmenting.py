@@ -18,7 +18,7 @@ from axilla.nuclei.classical import ClassicalSegmenter
 from axilla.nuclei.learned import LearnedSegmenter, write_network
 from axilla.nuclei.network import NucleusNet
 from axilla.nuclei.reading import read_nuclei
-from axilla.nuclei.segmentation import segment_pixels
+from axilla.nuclei.segmentation import TYPICAL_RADIUS_PX, segment_pixels
 from axilla.study import nuclei_segmenting
 from axilla.study.nuclei_segmenting import image_segmenter, segment_file
 from axilla.wsi.slides import open_slide
@@ -62,7 +62,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("mpp", "zoom"), [(None, 1.0), (0.4, 1.0), (0.36, 0.9)], ids=["unknown", "exact", "smaller"]
+    ("mpp", "zoom"),
+    [(None, TYPICAL_RADIUS_PX / 10), (0.4, 1.0), (0.36, 0.9)],
+    ids=["unknown", "exact", "smaller"],
 )
 def test_by_colour(
     picture: Path, truth: np.ndarray, tmp_path: Path, mpp: float | None, zoom: float
