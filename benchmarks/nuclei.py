@@ -90,18 +90,20 @@ def agreement() -> None:
     for part in ("test", "train"):
         tiles = sorted(folder.glob(f"{part}_*.png"))
         for name, way in ways.items():
-            figures = []
+            figures, hits, truths = [], 0, 0
             for tile in tiles:
                 pixels = np.asarray(Image.open(tile).convert("RGB"))
                 truth = np.load(tile.with_suffix(".npz"))["inst_map"]
                 a = compare_instances(truth, way(pixels))
                 figures.append((a.f1, a.dice, a.aji, a.pq))
+                hits, truths = hits + a.hits, truths + a.truths
             mean, sd = np.mean(figures, axis=0), np.std(figures, axis=0, ddof=1)
             told = "  ".join(
                 f"{title} {m:.3f} ± {s:.3f}"
                 for title, m, s in zip(("F1", "Dice", "AJI", "PQ"), mean, sd, strict=True)
             )
-            print(f"{part:<5} ({len(tiles)} tiles)  {name:<10} {told}", flush=True)
+            print(f"{part:<5} ({len(tiles)} tiles)  {name:<10} {told}  {hits} of {truths} found",
+                  flush=True)  # fmt: skip
 
 
 def measured(way: str, times: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from axilla.wsi.patches import PatchReader
 SEGMENTING = 1
 """Counts up whenever the same patch and weights come to give other nuclei or measures."""
 PATCHES_AT_ONCE = 64
-_SAMPLED_PATCHES = 16
+_SAMPLED_PATCHES = 8
 """From so many patches of a slide its stain, and its scale where it is not known, are told."""
 
 
