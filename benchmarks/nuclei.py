@@ -74,9 +74,9 @@ def segmenter_of(pixels: np.ndarray, *, classical: bool) -> Any:
         from axilla.nuclei.classical import fit_classical
 
         return fit_classical(pixels.reshape(-1, 3)[::4])
-    from axilla.nuclei.learned import LearnedSegmenter, read_network
+    from axilla.study.nuclei_segmenting import network_segmenter
 
-    return LearnedSegmenter(read_network())
+    return network_segmenter()
 
 
 def agreement() -> None:
@@ -110,7 +110,8 @@ def measured(way: str, times: int) -> dict[str, Any]:
     """Seconds, nuclei and pixels of one way over a stream of tissue."""
     from PIL import Image
 
-    from axilla.nuclei.segmentation import segment_parts
+    from axilla.nuclei.segmentation import part_count, segment_parts
+    from axilla.study.nuclei_segmenting import working
 
     pixels = np.asarray(Image.open(max(region_files(), key=lambda p: p.stat().st_size)))
     pixels = np.ascontiguousarray(np.tile(pixels, (3, 3, 1))[:SIDE, :SIDE])
@@ -128,8 +129,10 @@ def measured(way: str, times: int) -> dict[str, Any]:
 
         def run() -> None:
             nonlocal count
-            for part in segment_parts(Picture(pixels, times), segmenter, workers=2):
-                count += int(part.instances.max())
+            picture = Picture(pixels, times)
+            with working(segmenter, part_count(picture)) as workers:
+                for part in segment_parts(picture, segmenter, workers=workers):
+                    count += int(part.instances.max())
 
     took = seconds(run)
     return {"seconds": took, "nuclei": count, "megapixels": times * SIDE * SIDE / 1e6}

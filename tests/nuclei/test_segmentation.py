@@ -57,6 +57,8 @@ class Seeing:
     def __call__(self, pixels):
         return self.see(pixels)
 
+    glance = __call__
+
 
 @Seeing
 def dark(pixels):

@@ -34,7 +34,7 @@ def patches() -> np.ndarray:
 
 
 def test_features_are_those_of_the_network_within_bfloat16(alexnet, patches, monkeypatch):
-    monkeypatch.setattr(computing, "_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(computing, "multiplies_bfloat16", lambda: True)
     exact = own_encoding(alexnet.encoder)(patches)
     found = encode_of(alexnet, config=Encoder(name="alexnet"))(patches).astype(np.float32)
     assert not np.array_equal(found, exact)
@@ -43,7 +43,7 @@ def test_features_are_those_of_the_network_within_bfloat16(alexnet, patches, mon
 
 
 def test_auto_falls_back_where_bfloat16_changes_features(alexnet, patches, monkeypatch):
-    monkeypatch.setattr(computing, "_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(computing, "multiplies_bfloat16", lambda: True)
     monkeypatch.setattr(computing, "MIN_COSINE", 2.0)  # which none reaches
     monkeypatch.setattr(trained_encoders, "_READY", {})
     found = encode_of(alexnet, config=Encoder(name="alexnet", precision="auto"))(patches)

@@ -27,7 +27,6 @@ _COMPARED = 4
 _CONVERTED = frozenset({"alexnet", "vgg16_bn", "resnet50", "densenet121", "inception_v3"})
 """Encoders whose features by OpenVINO are measured; tracing others may fix what varies."""
 _HARDWARE = ("amx_bf16", "avx512_bf16")
-"""Without these a processor emulates bfloat16, which is slower than float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def choose_computing(
     cpu = device == "cpu"
     precision = setting
     if precision == "auto":
-        precision = "bfloat16" if cpu and _multiplies_bfloat16() else "float32"
+        precision = "bfloat16" if cpu and multiplies_bfloat16() else "float32"
     has_openvino = importlib.util.find_spec("openvino") is not None
     fits = cpu and has_openvino and encoder.name in _CONVERTED
     return Computing(precision=precision, backend="openvino" if fits else "torch")
@@ -175,7 +174,8 @@ def _compare(reference: nn.Module, network: nn.Module, pixels: Tensor) -> None:
         )
 
 
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; emulated it is slow."""
     get = getattr(torch.cpu, "get_capabilities", None)  # of later versions than we ask for
     if get is None:
         return False

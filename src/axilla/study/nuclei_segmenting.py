@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +14,20 @@ import numpy as np
 from axilla.core import store
 from axilla.core.errors import SlideError, StoreError
 from axilla.core.types import MicronsPerPixel
-from axilla.nuclei.classical import fit_classical
+from axilla.nuclei.classical import ClassicalSegmenter, fit_classical
 from axilla.nuclei.reading import MAX_PX
-from axilla.nuclei.segmentation import Segmenter, find_zoom, segment_image, working_zoom
+from axilla.nuclei.segmentation import (
+    Segmenter,
+    find_zoom,
+    part_count,
+    segment_image,
+    working_zoom,
+)
 from axilla.wsi.slides import SlideReader, open_slide
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 _SAMPLED_SIDE, _SAMPLED_GRID = 256, 5
@@ -79,7 +89,8 @@ def segment_file(
         segmenter = image_segmenter(reader, classical=classical, weights=weights)
         scale = mpp if mpp is not None else reader.mpp
         zoom = find_zoom(reader, segmenter) if scale is None else working_zoom(scale)
-        instances = segment_image(reader, segmenter, zoom=zoom)
+        with working(segmenter, part_count(reader, zoom=zoom)) as workers:
+            instances = segment_image(reader, segmenter, zoom=zoom, workers=workers)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, inst_map=instances)
     store.write_bytes(out, buffer.getvalue())
@@ -92,10 +103,39 @@ def image_segmenter(
     """The segmenter of an image: the network, or one fitted to the image's own stain."""
     if classical:
         return fit_classical(_sample(reader))
+    return network_segmenter(weights)
+
+
+def network_segmenter(weights: Path | None = None) -> Segmenter:
+    """The network of a file, or the shipped one, as this machine computes it best."""
     # Torch takes seconds to import, and the classical way does without.
+    import torch
+
+    from axilla.features.computing import multiplies_bfloat16
     from axilla.nuclei.learned import SHIPPED, LearnedSegmenter, read_network
 
-    return LearnedSegmenter(read_network(weights or SHIPPED))
+    precision = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+    return LearnedSegmenter(read_network(weights or SHIPPED), precision)
+
+
+@contextmanager
+def working(segmenter: Segmenter, jobs: int) -> Iterator[int]:
+    """How many of so many parts or patches to take at once.
+
+    Each on a core of its own is faster than all cores on one, then on the next.
+    """
+    if isinstance(segmenter, ClassicalSegmenter):
+        yield max(1, min(os.cpu_count() or 1, jobs))
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    workers = max(1, min(threads, jobs))
+    torch.set_num_threads(threads // workers)
+    try:
+        yield workers
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _sample(reader: SlideReader) -> NDArray[np.uint8]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from axilla.nuclei.classical import fit_classical
 from axilla.nuclei.feature_bags import feature_values, patch_nuclei
 from axilla.nuclei.segmentation import Segmenter, find_zoom, segment_patches, working_zoom
 from axilla.study.layout import Layout
+from axilla.study.nuclei_segmenting import network_segmenter, working
 from axilla.study.slide_checks import slides_of
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.patches import PatchReader
@@ -121,10 +121,11 @@ def _segmenter(config: StudyConfig) -> tuple[Segmenter | None, str]:
     """The network and the digest of its weights; None for the classical way, fitted by slide."""
     if config.nuclei.classical:
         return None, "classical"
-    from axilla.nuclei.learned import SHIPPED, LearnedSegmenter, read_network
+    from axilla.nuclei.learned import SHIPPED
 
     path = config.nuclei.weights or SHIPPED
-    return LearnedSegmenter(read_network(path)), store.file_identity(path, content=True)
+    segmenter = network_segmenter(path)
+    return segmenter, store.file_identity(path, content=True)
 
 
 def _measure(
@@ -139,15 +140,17 @@ def _measure(
     own = fit_classical(sample.pixels.reshape(-1, 3)[::4]) if segmenter is None else segmenter
     zoom = find_zoom(sample, own) if mpp is None else working_zoom(mpp)
     parts, rows = [], []
-    found = segment_patches(_read(reader), own, zoom=zoom, workers=os.cpu_count() or 1)
-    for index, instances in enumerate(found):
-        nuclei, density = patch_nuclei(instances, mpp=mpp)
-        nuclei.insert(0, "patch", index)
-        # Centres from the patch's pixels to the slide's.
-        nuclei["x"] = grid.xy[index, 0] + (nuclei["x"] + 0.5) * per_pixel
-        nuclei["y"] = grid.xy[index, 1] + (nuclei["y"] + 0.5) * per_pixel
-        parts.append(nuclei.drop(columns=["touches_edge", "density"]))
-        rows.append((index, len(nuclei), density))
+    with working(own, len(grid)) as workers:
+        for index, instances in enumerate(
+            segment_patches(_read(reader), own, zoom=zoom, workers=workers)
+        ):
+            nuclei, density = patch_nuclei(instances, mpp=mpp)
+            nuclei.insert(0, "patch", index)
+            # Centres from the patch's pixels to the slide's.
+            nuclei["x"] = grid.xy[index, 0] + (nuclei["x"] + 0.5) * per_pixel
+            nuclei["y"] = grid.xy[index, 1] + (nuclei["y"] + 0.5) * per_pixel
+            parts.append(nuclei.drop(columns=["touches_edge", "density"]))
+            rows.append((index, len(nuclei), density))
     table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     return table, pd.DataFrame(rows, columns=["patch", "nuclei", "density"])
 
