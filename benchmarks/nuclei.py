@@ -90,20 +90,20 @@ def agreement() -> None:
     for part in ("test", "train"):
         tiles = sorted(folder.glob(f"{part}_*.png"))
         for name, way in ways.items():
-            figures, hits, truths = [], 0, 0
+            figures, hits, truths, said = [], 0, 0, 0
             for tile in tiles:
                 pixels = np.asarray(Image.open(tile).convert("RGB"))
                 truth = np.load(tile.with_suffix(".npz"))["inst_map"]
                 a = compare_instances(truth, way(pixels))
                 figures.append((a.f1, a.dice, a.aji, a.pq))
-                hits, truths = hits + a.hits, truths + a.truths
+                hits, truths, said = hits + a.hits, truths + a.truths, said + a.found
             mean, sd = np.mean(figures, axis=0), np.std(figures, axis=0, ddof=1)
             told = "  ".join(
                 f"{title} {m:.3f} ± {s:.3f}"
                 for title, m, s in zip(("F1", "Dice", "AJI", "PQ"), mean, sd, strict=True)
             )
-            print(f"{part:<5} ({len(tiles)} tiles)  {name:<10} {told}  {hits} of {truths} found",
-                  flush=True)  # fmt: skip
+            print(f"{part:<5} ({len(tiles)} tiles)  {name:<10} {told}  {hits} of {truths} found, "
+                  f"F1 of all together {2 * hits / (truths + said):.3f}", flush=True)  # fmt: skip
 
 
 def measured(way: str, times: int) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_no_damage_gives_anything_but_a_network_or_our_error(tmp_path_factory, d
 @pytest.mark.parametrize("turns", [1, 4])
 @pytest.mark.parametrize("shape", [(1, 1), (7, 9), (8, 16), (33, 50)])
 def test_odd_sizes_keep_their_shape(shape, turns):
-    segmenter = LearnedSegmenter(network_of(), turns=turns)
+    segmenter = LearnedSegmenter(network_of(), sizes=(1.0,), turns=turns)
     pixels = pixels_of(shape)
     nuclear, depth = segmenter(pixels)
     for plane in (nuclear, depth):
@@ -160,9 +160,19 @@ def test_odd_sizes_keep_their_shape(shape, turns):
 
 
 def test_a_turned_image_has_its_nuclei_turned():
-    segmenter, pixels = LearnedSegmenter(network_of()), pixels_of((24, 40))
+    segmenter = LearnedSegmenter(network_of(), sizes=(1.0, 0.5), turns=4)
+    pixels = pixels_of((32, 48))
     for plane, turned in zip(segmenter(pixels), segmenter(np.rot90(pixels).copy()), strict=True):
         np.testing.assert_allclose(turned, np.rot90(plane), atol=1e-5)
+
+
+def test_sizes_are_averaged():
+    network, pixels = network_of(), pixels_of((32, 48))
+    small = cv2.resize(pixels, (24, 16), interpolation=cv2.INTER_AREA)
+    both = LearnedSegmenter(network, sizes=(1.0, 0.5))(pixels)[0]
+    one = LearnedSegmenter(network, sizes=(1.0,))
+    enlarged = cv2.resize(one(small)[0], (48, 32), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(both, (one(pixels)[0] + enlarged) / 2, atol=1e-5)
 
 
 def test_half_the_precision_says_nearly_the_same():

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 
 from axilla.core import store
 from axilla.core.errors import WeightsError
-from axilla.nuclei.network import STRIDE, NucleusNet, as_input
+from axilla.nuclei.network import OUTPUTS, STRIDE, NucleusNet, as_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _SMOOTH_PX = 1.0
 
 
 class LearnedSegmenter:
-    """A `Segmenter` of a trained network.
+    """A `Segmenter` of a trained network, the mean of what it says of an image in several views.
 
     Parameters
     ----------
@@ -38,44 +38,67 @@ class LearnedSegmenter:
         As it is now: what it learns later is not seen.
     precision
         bfloat16 takes half the time or less where the processor multiplies it in hardware.
+    sizes
+        At which the image is seen. Smaller, less debris is taken for nuclei; larger, fewer small
+        nuclei are lost.
     turns
-        Quarter turns in which the image is seen: the mean of 4 is better than any alone.
+        Quarter turns in which it is seen at each size.
     """
 
     zooms: tuple[float, ...] = (1.0, 0.5, 2.0)
 
     def __init__(
-        self, network: NucleusNet, precision: torch.dtype = torch.float32, *, turns: int = 4
+        self,
+        network: NucleusNet,
+        precision: torch.dtype = torch.float32,
+        *,
+        sizes: tuple[float, ...] = (1.0, 0.65),
+        turns: int = 2,
     ) -> None:
         self.network = network.ready(precision)
-        self.precision, self.turns = precision, turns
+        self.precision, self.sizes, self.turns = precision, sizes, turns
 
     def __call__(self, pixels: Pixels) -> tuple[Plane, Plane]:
         """See `Segmenter`."""
-        return self._look(pixels, range(self.turns))
+        return self._look(pixels, sizes=self.sizes, turns=self.turns)
 
     def glance(self, pixels: Pixels) -> tuple[Plane, Plane]:
-        """See `Segmenter`: from one side alone."""
-        return self._look(pixels, range(1))
+        """See `Segmenter`: in one view alone."""
+        return self._look(pixels, sizes=(1.0,), turns=1)
 
-    def _look(self, pixels: Pixels, turns: range) -> tuple[Plane, Plane]:
+    def _look(self, pixels: Pixels, *, sizes: tuple[float, ...], turns: int) -> tuple[Plane, Plane]:
+        height, width = pixels.shape[:2]
+        found = np.zeros((height, width, 2), np.float32)
+        for size in sizes:
+            seen = pixels
+            if size != 1:
+                seen = np.asarray(cv2.resize(
+                    pixels, (max(1, round(size * width)), max(1, round(size * height))),
+                    interpolation=cv2.INTER_AREA,
+                ), np.uint8)  # fmt: skip
+            planes = self._mean(seen, turns)
+            if seen is not pixels:
+                planes = np.asarray(
+                    cv2.resize(planes, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
+                )
+            found += planes / len(sizes)
+        depth = cv2.GaussianBlur(found[..., 1], (0, 0), _SMOOTH_PX)
+        return np.ascontiguousarray(found[..., 0]), np.asarray(depth, np.float32)
+
+    def _mean(self, pixels: Pixels, turns: int) -> Plane:
+        """P(nuclear) and depth [h, w, 2], the mean over the turns."""
         height, width = pixels.shape[:2]
         below, right = -height % STRIDE, -width % STRIDE
         padded = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)
         with torch.inference_mode():
             x = as_input(torch.from_numpy(padded)[None]).to(self.precision)  # [1, 3, h, w]
-            nuclear, depth = self._mean(x, turns).numpy()[:, :height, :width]
-        return np.ascontiguousarray(nuclear), cv2.GaussianBlur(depth, (0, 0), _SMOOTH_PX)
-
-    def _mean(self, x: torch.Tensor, turns: range) -> torch.Tensor:
-        """P(nuclear) and depth [2, h, w], the mean over the turns."""
-        found = torch.zeros(2, *x.shape[-2:])
-        for turn in turns:
-            turned = x.rot90(turn, (2, 3)).contiguous(memory_format=torch.channels_last)
-            out = self.network(turned)[0].float().rot90(-turn, (1, 2))
-            found[0] += out[0].sigmoid() / len(turns)
-            found[1] += out[1] / len(turns)
-        return found
+            mean = torch.zeros(*x.shape[-2:], OUTPUTS)
+            for turn in range(turns):
+                turned = x.rot90(turn, (2, 3)).contiguous(memory_format=torch.channels_last)
+                out = self.network(turned)[0].float().rot90(-turn, (1, 2))
+                mean[..., 0] += out[0].sigmoid() / turns
+                mean[..., 1] += out[1] / turns
+        return np.ascontiguousarray(mean.numpy()[:height, :width])
 
 
 def write_network(path: Path, network: NucleusNet, *, record: dict[str, Any]) -> None:

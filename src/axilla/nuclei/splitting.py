@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Instances = NDArray[np.int32]
     Plane = NDArray[np.float32]
 
-LIKELY = 0.6
+LIKELY = 0.65
 """From this probability on a pixel is nuclear."""
 VALLEY = 0.1
 """How deep, of the relative distance, a valley parts two nuclei."""
