@@ -12,7 +12,7 @@ each way in a process of its own, the three in turns.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 
 from machine import DATA, answer, child_options, in_child, region_files, seconds
 
+Way = Callable[[np.ndarray], np.ndarray]
 SIDE = 2048
 ROUNDS = 3
 
@@ -56,62 +57,66 @@ def ten_lines(pixels: np.ndarray) -> np.ndarray:
     return watershed(-distance, seeds, mask=mask)
 
 
-def package(classical: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """The package's way with an image in memory whose scale nobody knows."""
+def way_of(segmenter: Callable[[np.ndarray], Any] | None = None) -> Way:
+    """The package's way with an image in memory whose scale nobody knows; classical without one."""
+    from axilla.nuclei.classical import fit_classical
     from axilla.nuclei.segmentation import find_zoom, segment_image
 
     def found(pixels: np.ndarray) -> np.ndarray:
         picture = Picture(pixels)
-        segmenter = segmenter_of(pixels, classical=classical)
-        return segment_image(picture, segmenter, zoom=find_zoom(picture, segmenter))
+        own = segmenter(pixels) if segmenter else fit_classical(pixels.reshape(-1, 3)[::4])
+        return segment_image(picture, own, zoom=find_zoom(picture, own))
 
     return found
 
 
-def segmenter_of(pixels: np.ndarray, *, classical: bool) -> Any:
-    """Fitted to the image's stain, or the shipped network."""
-    if classical:
-        from axilla.nuclei.classical import fit_classical
-
-        return fit_classical(pixels.reshape(-1, 3)[::4])
-    from axilla.study.nuclei_segmenting import network_segmenter
-
-    return network_segmenter()
-
-
-def agreement() -> None:
-    """Print F1, Dice, AJI and PQ of the three ways, by tiles for testing and for tuning."""
+def ways_compared(ways: Mapping[str, Way], *, parts: Sequence[str]) -> None:
+    """Print F1, Dice, AJI and PQ of each way on the NuCLS tiles."""
     from PIL import Image
 
     from axilla.nuclei.agreement import compare_instances
 
-    ways = {"network": package(False), "classical": package(True), "ten lines": ten_lines}
     folder = Path(DATA or "") / "nuclei" / "nucls"
-    for part in ("test", "train"):
+    for part in parts:
         tiles = sorted(folder.glob(f"{part}_*.png"))
         for name, way in ways.items():
-            figures, hits, truths, said = [], 0, 0, 0
-            for tile in tiles:
-                pixels = np.asarray(Image.open(tile).convert("RGB"))
-                truth = np.load(tile.with_suffix(".npz"))["inst_map"]
-                a = compare_instances(truth, way(pixels))
-                figures.append((a.f1, a.dice, a.aji, a.pq))
-                hits, truths, said = hits + a.hits, truths + a.truths, said + a.found
-            mean, sd = np.mean(figures, axis=0), np.std(figures, axis=0, ddof=1)
-            told = "  ".join(
-                f"{title} {m:.3f} ± {s:.3f}"
-                for title, m, s in zip(("F1", "Dice", "AJI", "PQ"), mean, sd, strict=True)
+            compared = [
+                compare_instances(
+                    np.load(tile.with_suffix(".npz"))["inst_map"],
+                    way(np.asarray(Image.open(tile).convert("RGB"))),
+                )
+                for tile in tiles
+            ]
+            told = []
+            for measure in ("f1", "dice", "aji", "pq"):
+                values = [getattr(one, measure) for one in compared]
+                told.append(f"{measure} {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}")
+            hits, truths, found = (
+                sum(getattr(one, key) for one in compared) for key in ("hits", "truths", "found")
             )
-            print(f"{part:<5} ({len(tiles)} tiles)  {name:<10} {told}  {hits} of {truths} found, "
-                  f"F1 of all together {2 * hits / (truths + said):.3f}", flush=True)  # fmt: skip
+            print(
+                f"{part:<5} ({len(tiles)} tiles)  {name:<10} {'  '.join(told)}  "
+                f"{hits} of {truths} found, f1 of all together {2 * hits / (truths + found):.3f}",
+                flush=True,
+            )
+
+
+def agreement() -> None:
+    """The three ways, by tiles for testing and for tuning."""
+    from axilla.study.nuclei_segmenting import network_segmenter
+
+    network = network_segmenter()
+    ways = {"network": way_of(lambda _: network), "classical": way_of(), "ten lines": ten_lines}
+    ways_compared(ways, parts=("test", "train"))
 
 
 def measured(way: str, times: int) -> dict[str, Any]:
     """Seconds, nuclei and pixels of one way over a stream of tissue."""
     from PIL import Image
 
+    from axilla.nuclei.classical import fit_classical
     from axilla.nuclei.segmentation import part_count, segment_parts
-    from axilla.study.nuclei_segmenting import working
+    from axilla.study.nuclei_segmenting import network_segmenter, working
 
     pixels = np.asarray(Image.open(max(region_files(), key=lambda p: p.stat().st_size)))
     pixels = np.ascontiguousarray(np.tile(pixels, (3, 3, 1))[:SIDE, :SIDE])
@@ -125,7 +130,9 @@ def measured(way: str, times: int) -> dict[str, Any]:
                     for x in range(0, SIDE, 1024):
                         count += int(ten_lines(pixels[y : y + 1024, x : x + 1024]).max())
     else:
-        segmenter = segmenter_of(pixels, classical=way == "classical")
+        segmenter = (
+            fit_classical(pixels.reshape(-1, 3)[::4]) if way == "classical" else network_segmenter()
+        )
 
         def run() -> None:
             nonlocal count

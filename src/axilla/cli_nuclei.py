@@ -41,7 +41,10 @@ def segment(
     scale = None if mpp is None else MicronsPerPixel(mpp)
     found = segment_file(image, out, mpp=scale, classical=classical, weights=weights)
     say(f"{out}: {int(found.instances.max(initial=0)):,} nuclei")
-    if found.mpp is None:
+    if found.as_learned:
+        say("Note: µm per pixel is not known; the image was taken to be of the magnification of "
+            "those that the network was fitted to. Give --mpp where you know it.")  # fmt: skip
+    elif found.mpp is None:
         say(f"Note: µm per pixel is not known; the scale was told from the nuclei themselves "
             f"(enlarged {found.zoom:.2g} times). Give --mpp where you know it.")  # fmt: skip
 

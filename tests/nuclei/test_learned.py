@@ -166,6 +166,16 @@ def test_a_turned_image_has_its_nuclei_turned():
         np.testing.assert_allclose(turned, np.rot90(plane), atol=1e-5)
 
 
+@pytest.mark.parametrize(("radius", "zoom"), [(None, None), (5.0, 2.0), (1.0, 4.0), (20.0, 0.5)])
+def test_a_fitted_network_keeps_the_size_of_its_nuclei(tmp_path, radius, zoom):
+    network = network_of()
+    network.radius_px = radius
+    write_network(tmp_path / "own.safetensors", network, record={})
+    read = read_network(tmp_path / "own.safetensors")
+    assert read.radius_px == radius
+    assert LearnedSegmenter(read).own_zoom == zoom
+
+
 def test_sizes_are_averaged():
     network, pixels = network_of(), pixels_of((32, 48))
     small = cv2.resize(pixels, (24, 16), interpolation=cv2.INTER_AREA)

@@ -53,6 +53,7 @@ class Seeing:
 
     see: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     zooms: tuple[float, ...] = (1.0, 0.5, 2.0)
+    own_zoom: float | None = None
 
     def __call__(self, pixels):
         return self.see(pixels)
@@ -194,6 +195,11 @@ def test_an_unknown_scale_is_told_from_the_nuclei(radius):
 def test_the_zoom_stays_within_bounds(radius, zoom):
     pixels, _ = on_a_grid(radius=radius, shape=(700, 700))
     assert find_zoom(read(pixels), dark) == pytest.approx(zoom, rel=0.05)
+
+
+def test_a_segmenter_of_one_magnification_is_believed():
+    pixels, _ = on_a_grid(radius=20, shape=(300, 300))
+    assert find_zoom(read(pixels), Seeing(dark.see, own_zoom=1.7)) == 1.7
 
 
 def test_without_nuclei_nothing_is_enlarged():

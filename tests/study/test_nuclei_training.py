@@ -164,7 +164,9 @@ def test_clicks_are_enough(tiles: Path, tmp_path: Path) -> None:
         record["command"] == "axilla nuclei fit POINTS... --out own.safetensors --steps 3 --seed 5"
     )
     assert str(tmp_path) not in out.with_suffix(".json").read_text(encoding="utf-8")
-    assert read_network(out).widths == WIDTHS
+    network = read_network(out)
+    assert network.widths == WIDTHS
+    assert network.radius_px == record["median_radius_px"] > 0
     fit_nuclei(clicks, again, config=config, reporter=Silent())
     assert digest(out) == digest(again)
 

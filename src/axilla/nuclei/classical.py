@@ -41,6 +41,7 @@ class ClassicalSegmenter:
     """Share of the neighbourhood's mean in the threshold."""
     smooth_px: float = 2.0
     zooms: tuple[float, ...] = (1.0,)
+    own_zoom: float | None = None
 
     def __call__(self, pixels: Pixels) -> tuple[Plane, Plane]:
         """See `Segmenter`."""

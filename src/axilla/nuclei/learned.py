@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
 from axilla.core import store
 from axilla.core.errors import WeightsError
 from axilla.nuclei.network import OUTPUTS, STRIDE, NucleusNet, as_input
+from axilla.nuclei.segmentation import RADIUS_PX, ZOOMS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +27,7 @@ SHIPPED = Path(__file__).parent / "weights" / "nuclei.safetensors"
 """Weights that come with the package; `nuclei.json` beside them says what they were trained on."""
 MAX_BYTES = 64 << 20
 MAX_WIDTH = 1024
+_RADIUS = "median_radius_px"
 _SMOOTH_PX = 1.0
 """Of the depth, so that its ripples are no valleys."""
 
@@ -57,6 +60,9 @@ class LearnedSegmenter:
     ) -> None:
         self.network = network.ready(precision)
         self.precision, self.sizes, self.turns = precision, sizes, turns
+        radius = network.radius_px
+        self.own_zoom = None if radius is None else float(np.clip(RADIUS_PX / radius, *ZOOMS))
+        """Images are taken to be as those it learned from; None for a network of any scale."""
 
     def __call__(self, pixels: Pixels) -> tuple[Plane, Plane]:
         """See `Segmenter`."""
@@ -114,7 +120,8 @@ def write_network(path: Path, network: NucleusNet, *, record: dict[str, Any]) ->
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    store.write_bytes(path, save(tensors))
+    told = {} if network.radius_px is None else {_RADIUS: f"{network.radius_px:.3f}"}
+    store.write_bytes(path, save(tensors, metadata=told))
     store.write_json(path.with_suffix(".json"), record)
 
 
@@ -147,7 +154,19 @@ def read_network(path: Path = SHIPPED) -> NucleusNet:
         raise WeightsError("holds weights that are not finite.", remedy, file=path)
     network = NucleusNet(widths)
     network.load_state_dict({n: tensors[n].float() for n in learned}, strict=False)
+    network.radius_px = _told_radius(path)
     return network.eval().to(memory_format=torch.channels_last)
+
+
+def _told_radius(path: Path) -> float | None:
+    """What the file says of its nuclei's radius; None where that is nothing or no radius."""
+    with safe_open(path, framework="pt") as opened:
+        told = (opened.metadata() or {}).get(_RADIUS, "")
+    try:
+        radius = float(told)
+    except ValueError:
+        return None
+    return radius if 0 < radius < math.inf else None
 
 
 def _widths(tensors: dict[str, torch.Tensor]) -> list[int] | None:

@@ -37,6 +37,8 @@ class NucleusNet(nn.Module):
     def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
         self.widths = tuple(widths)
+        self.radius_px: float | None = None
+        """Median radius of the nuclei it learned from, where these are all of one magnification."""
         self.down = nn.ModuleList(
             _level(below, width) for below, width in zip((3, *widths), widths, strict=False)
         )

@@ -55,6 +55,11 @@ class Segmenter(Protocol):
         """
         ...
 
+    @property
+    def own_zoom(self) -> float | None:
+        """How much to enlarge images, for a segmenter made for one magnification."""
+        ...
+
     def __call__(self, pixels: Pixels) -> tuple[Plane, Plane]:
         """RGB [h, w, 3] to P(nuclear) and relative depth, each [h, w]."""
         ...
@@ -112,8 +117,10 @@ def find_zoom(image: Readable, segmenter: Segmenter) -> float:
 
     Parts spread over the image are segmented at the segmenter's own enlargements; the one that
     shows most nuclear area with confidence is then made to fit the nuclei's radius, twice, since
-    what is found depends on it.
+    what is found depends on it. A segmenter made for one magnification is believed instead.
     """
+    if segmenter.own_zoom is not None:
+        return segmenter.own_zoom
     windows = list(_windows(image.size, side=_SAMPLED_PX))
     chosen = windows[:: max(1, len(windows) // _SAMPLED_PARTS)][:_SAMPLED_PARTS]
     pixels = [image.read(*window) for window in chosen]

@@ -44,6 +44,8 @@ class SegmentedNuclei:
     """µm per pixel; None where nobody knows, and the scale was told from the nuclei."""
     zoom: float
     """How much the image was enlarged for the segmenter."""
+    as_learned: bool
+    """Whether the image was taken to be of the magnification that the network learned from."""
 
 
 def segment_file(
@@ -94,7 +96,8 @@ def segment_file(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, inst_map=instances)
     store.write_bytes(out, buffer.getvalue())
-    return SegmentedNuclei(instances, scale, zoom)
+    as_learned = scale is None and segmenter.own_zoom is not None
+    return SegmentedNuclei(instances, scale, zoom, as_learned)
 
 
 def image_segmenter(

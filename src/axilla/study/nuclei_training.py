@@ -150,11 +150,13 @@ def fit_nuclei(
             told = [OutlinedImage(p, refined(segmenter(p)[0], xy), len(xy)) for p, xy in pairs]
             second = replace(config, steps=last, seed=config.seed + 1, rate=config.rate / 2)
             network = train_network(told, config=second, start=network, told=listen)
+    network.radius_px = float(np.median([image.radius_px for image in told]))
     record = _record([file for pair in clicks for file in pair], config=config)
     record |= {
         "command": f"axilla nuclei fit POINTS... --out {out.name} --steps {config.steps} "
         f"--seed {config.seed}",
         "points": count,
+        "median_radius_px": round(network.radius_px, 3),
         "mean_loss_of_the_last_100_steps": listen.mean,
     }
     write_network(out, network, record=record)
