@@ -41,6 +41,16 @@ def test_without_a_scale_the_density_is_by_patch():
     assert density == 2
 
 
+@pytest.mark.parametrize("mpp", [None, MicronsPerPixel(0.5)])
+def test_an_enlarged_patch_measures_the_same(mpp):
+    own = squares((10, 10), (20, 25), (0, 30))
+    nuclei, density = patch_nuclei(own, mpp=mpp)
+    fine, also = patch_nuclei(np.kron(own, np.ones((4, 4), np.int32)), mpp=mpp, enlarged=4)
+    assert also == pytest.approx(density)
+    for column in ("major_axis", "minor_axis", "area"):
+        assert fine[column].to_numpy() == pytest.approx(nuclei[column].to_numpy(), rel=0.01)
+
+
 def test_an_empty_patch_has_no_density():
     nuclei, density = patch_nuclei(squares(), mpp=None)
     assert (len(nuclei), density) == (0, 0)

@@ -40,7 +40,7 @@ _PER_PATIENT = 2000
 
 
 def patch_nuclei(
-    instances: NDArray[np.int32], *, mpp: MicronsPerPixel | None
+    instances: NDArray[np.int32], *, mpp: MicronsPerPixel | None, enlarged: int = 1
 ) -> tuple[pd.DataFrame, float]:
     """Nuclei of one patch that are seen whole, and the patch's density.
 
@@ -49,19 +49,21 @@ def patch_nuclei(
     instances
         int32 [h, w], 0 is background.
     mpp
-        µm per pixel of the patch; None where nobody knows.
+        µm per pixel of the patch; None where nobody knows, and lengths are pixels of the patch.
+    enlarged
+        Pixels of `instances` that a pixel of the patch is wide.
 
     Returns
     -------
     tuple
-        Rows as of `measure_nuclei` without those that touch the patch's edge, whose shape is cut;
-        and nuclei per mm² (a patch where `mpp` is None), those at the edge counting half, since a
-        neighbouring patch has their other half.
+        Rows as of `measure_nuclei` without those that touch the patch's edge, whose shape is cut,
+        with `x` and `y` in pixels of `instances`; and nuclei per mm² (a patch where `mpp` is
+        None), those at the edge counting half, since a neighbouring patch has their other half.
     """
-    table = measure_nuclei(instances, mpp=mpp)
+    table = measure_nuclei(instances, mpp=(1.0 if mpp is None else mpp) / enlarged)
     whole = table[~table["touches_edge"].astype(bool)]
     count = len(whole) + (len(table) - len(whole)) / 2
-    mm2 = 1.0 if mpp is None else instances.size * (mpp / 1000) ** 2
+    mm2 = 1.0 if mpp is None else instances.size * (mpp / enlarged / 1000) ** 2
     return whole.reset_index(drop=True), count / mm2
 
 

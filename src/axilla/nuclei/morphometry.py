@@ -24,7 +24,10 @@ SMALLEST_PX = 3
 
 _EVEN, _ODD, _CORNER = 0.980, 1.406, -0.091
 _STAIRS, _WINDOW = 16, (3, 9)
-"""The outline is averaged over a sixteenth of its points, and at least and at most so many."""
+"""The outline is averaged over a sixteenth of its points, and at least and at most so many.
+
+By a Gaussian as wide as that window: windows of whole points, 3 or 5, would make what is measured
+leap with the size of the nucleus."""
 _NAMES = ("major_axis", "minor_axis", "area", "orientation", "circumference", "circularity",
           "rectangularity", "polarity", "density")  # fmt: skip
 
@@ -174,10 +177,9 @@ def _rectangle(mask: NDArray[np.bool_]) -> float:
     Around the pixels themselves it would be too large wherever the shape lies askew to them, by the
     height of the stairs on all four sides; a moving average along the outline takes those away.
     """
-    smooth = ndimage.uniform_filter1d
     found = find_contours(np.pad(mask.astype(np.float32), 1), 0.5)
     outline = max(found, key=len)[:-1]
-    window = int(np.clip(len(outline) / _STAIRS // 2 * 2 + 1, *_WINDOW))
-    averaged = smooth(outline, window, axis=0, mode="wrap").astype(np.float32)
+    width_px = float(np.clip(len(outline) / _STAIRS, *_WINDOW)) / math.sqrt(12)
+    averaged = ndimage.gaussian_filter1d(outline, width_px, axis=0, mode="wrap").astype(np.float32)
     _, (width, height), _ = cv2.minAreaRect(averaged)
     return float(width * height)

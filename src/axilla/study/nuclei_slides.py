@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ from axilla.study.slide_checks import slides_of
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.patches import PatchReader
 
-SEGMENTING = 2
+SEGMENTING = 3
 """Counts up whenever the same patch and weights come to give other nuclei or measures."""
 PATCHES_AT_ONCE = 64
 _SAMPLED_PATCHES = 8
@@ -139,12 +141,14 @@ def _measure(
     sample = _Montage(reader.read(chosen))
     own = fit_classical(sample.pixels.reshape(-1, 3)[::4]) if segmenter is None else segmenter
     zoom = find_zoom(sample, own) if mpp is None else working_zoom(mpp)
+    fine = max(1, math.ceil(zoom - 0.05))
+    per_pixel /= fine
     parts, rows = [], []
     with working(own, len(grid)) as workers:
         for index, instances in enumerate(
-            segment_patches(_read(reader), own, zoom=zoom, workers=workers)
+            segment_patches(_read(reader, fine), own, zoom=zoom / fine, workers=workers)
         ):
-            nuclei, density = patch_nuclei(instances, mpp=mpp)
+            nuclei, density = patch_nuclei(instances, mpp=mpp, enlarged=fine)
             nuclei.insert(0, "patch", index)
             # Centres from the patch's pixels to the slide's.
             nuclei["x"] = grid.xy[index, 0] + (nuclei["x"] + 0.5) * per_pixel
@@ -155,9 +159,20 @@ def _measure(
     return table, pd.DataFrame(rows, columns=["patch", "nuclei", "density"])
 
 
-def _read(reader: PatchReader) -> Iterator[NDArray[np.uint8]]:
+def _read(reader: PatchReader, fine: int) -> Iterator[NDArray[np.uint8]]:
+    """Every patch, enlarged where its nuclei are small: what is measured of few pixels is biased.
+
+    Of nuclei of the same shape and 4 pixels' radius, the smaller were the more rectangular.
+    """
     for start in range(0, len(reader), PATCHES_AT_ONCE):
-        yield from reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(reader))))
+        for patch in reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(reader)))):
+            if fine == 1:
+                yield patch
+            else:
+                side = fine * patch.shape[0]
+                yield np.asarray(
+                    cv2.resize(patch, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8
+                )
 
 
 class _Montage:
