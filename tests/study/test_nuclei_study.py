@@ -55,8 +55,11 @@ def test_every_nucleus_lies_in_its_patch(found: StudyResult) -> None:
 
 def test_planted_features_come_out_in_their_direction(found: StudyResult) -> None:
     tests = pd.read_csv(found.layout.nuclei_tests).set_index("feature")
-    assert tests.effect["orientation"] > 0.5 > tests.effect["circularity"]
-    assert (tests.p_adjusted[["orientation", "circularity"]] < 0.01).all()
+    more, less = ["density", "orientation"], ["circumference", "circularity", "area"]
+    assert (tests.effect[more] > 0.5).all()
+    assert (tests.effect[less] < 0.5).all()
+    assert (tests.p_adjusted[more + less] < 0.05).all()
+    assert tests.p_adjusted["rectangularity"] > 0.05  # which was not planted
 
 
 def test_the_model_weighs_every_feature_of_every_test_patient(found: StudyResult) -> None:
