@@ -17,7 +17,14 @@ from axilla.core.progress import Reporter
 from axilla.core.types import MicronsPerPixel, PatchGrid, Slide
 from axilla.nuclei.classical import fit_classical
 from axilla.nuclei.feature_bags import feature_values, patch_nuclei
-from axilla.nuclei.segmentation import Segmenter, find_zoom, segment_patches, working_zoom
+from axilla.nuclei.outlining import outline_nuclei
+from axilla.nuclei.segmentation import (
+    Segmenter,
+    find_zoom,
+    segment_patches,
+    segment_pixels,
+    working_zoom,
+)
 from axilla.study.layout import Layout
 from axilla.study.nuclei_segmenting import network_segmenter, working
 from axilla.study.slide_checks import slides_of
@@ -132,13 +139,8 @@ def _measure(
     reader: PatchReader, grid: PatchGrid, *, config: StudyConfig, segmenter: Segmenter | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Nuclei and patches of a slide."""
-    # A patch's own pixels, where µm/px is set, are larger or smaller than the slide's.
-    per_pixel = grid.size_level0 / config.patches.size
-    mpp = None if grid.mpp is None else MicronsPerPixel(grid.mpp * per_pixel)
-    chosen = np.linspace(0, len(grid) - 1, min(len(grid), _SAMPLED_PATCHES)).round().astype(int)
-    sample = _Montage(reader.read(chosen))
-    own = fit_classical(sample.pixels.reshape(-1, 3)[::4]) if segmenter is None else segmenter
-    zoom = find_zoom(sample, own) if mpp is None else working_zoom(mpp)
+    per_pixel, mpp = _scale(grid, config=config)
+    own, zoom = _fitted(reader, grid, mpp=mpp, segmenter=segmenter)
     parts, rows = [], []
     with working(own, len(grid)) as workers:
         for index, instances in enumerate(
@@ -153,6 +155,41 @@ def _measure(
             rows.append((index, len(nuclei), density))
     table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     return table, pd.DataFrame(rows, columns=["patch", "nuclei", "density"])
+
+
+def _scale(grid: PatchGrid, *, config: StudyConfig) -> tuple[float, MicronsPerPixel | None]:
+    """Level-0 pixels and µm of a patch's own pixel, which differs where µm/px is set."""
+    per_pixel = grid.size_level0 / config.patches.size
+    return per_pixel, None if grid.mpp is None else MicronsPerPixel(grid.mpp * per_pixel)
+
+
+def _fitted(
+    reader: PatchReader,
+    grid: PatchGrid,
+    *,
+    mpp: MicronsPerPixel | None,
+    segmenter: Segmenter | None,
+) -> tuple[Segmenter, float]:
+    """The slide's segmenter and zoom."""
+    chosen = np.linspace(0, len(grid) - 1, min(len(grid), _SAMPLED_PATCHES)).round().astype(int)
+    sample = _Montage(reader.read(chosen))
+    own = fit_classical(sample.pixels.reshape(-1, 3)[::4]) if segmenter is None else segmenter
+    return own, find_zoom(sample, own) if mpp is None else working_zoom(mpp)
+
+
+def outlined_patches(
+    slide: Slide, tiles: Tiles, rows: NDArray[np.int64], *, config: StudyConfig
+) -> list[NDArray[np.uint8]]:
+    """Some patches of a slide with the outlines of their nuclei, found again as they were found."""
+    grid = tiles.grids[slide.slide_id]
+    segmenter, _ = _segmenter(config)
+    with PatchReader(
+        slide, grid, regions_of(slide, config=config), config=config.patches
+    ) as reader:
+        _, mpp = _scale(grid, config=config)
+        own, zoom = _fitted(reader, grid, mpp=mpp, segmenter=segmenter)
+        pixels = reader.read(rows)
+    return [outline_nuclei(patch, segment_pixels(patch, own, zoom=zoom)) for patch in pixels]
 
 
 def _read(reader: PatchReader) -> Iterator[NDArray[np.uint8]]:
