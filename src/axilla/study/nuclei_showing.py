@@ -175,7 +175,7 @@ def _known_features(
     layout = Layout(fitting.config.out)
     if store.step_is_done(layout.out, TABLES, key=explained_key(fitting, keys)):
         return pd.read_csv(
-            layout.nuclei_features, dtype={"patient_id": str}, float_precision="round_trip",
+            layout.nuclei_features, dtype={"patient_id": str},
             keep_default_na=False, na_values={name: [""] for name in FEATURES},
         )  # fmt: skip
     patients = [p for p in fitting.cohort.patients if p.patient_id in wanted]
@@ -208,7 +208,7 @@ class TableRow:
 
 def read_patient_features(path: Path) -> list[TableRow]:
     """The numbers of a patient's features, as `show_nuclei` wrote them."""
-    frame = pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
+    frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
     groups = [column[2:] for column in frame.columns if column.startswith("n ")]
     frame = frame.astype({"unit": object}).fillna({"unit": ""})
     found = []

@@ -89,6 +89,7 @@ def _draw_values(ax: Axes, features: Sequence[PatientFeature]) -> None:
         )  # fmt: skip
         ax.set(xticks=[])
         return
+    named = False
     for place, feature in enumerate(features):
         low = min(own.wide[0] for own in feature.ranges)
         span = max(own.wide[1] for own in feature.ranges) - low
@@ -97,7 +98,7 @@ def _draw_values(ax: Axes, features: Sequence[PatientFeature]) -> None:
         offsets = (np.arange(len(feature.ranges)) - (len(feature.ranges) - 1) / 2) * (_BAR + 0.06)
         for index, (own, offset) in enumerate(zip(feature.ranges, offsets, strict=True)):
             ends = [(end - low) / span for end in (*own.wide, *own.middle, own.median)]
-            label = own.group if place == 0 else None
+            label = None if named else own.group
             colour, y = OKABE_ITO[index], place + offset
             ax.plot(ends[:2], [y, y], color=colour, linewidth=1, solid_capstyle="butt")
             ax.barh(
@@ -110,12 +111,16 @@ def _draw_values(ax: Axes, features: Sequence[PatientFeature]) -> None:
         ax.plot(
             np.clip(where, -_BEYOND, 1 + _BEYOND), place, marker=marker, color="black",
             markersize=5.5, markeredgecolor="white", linestyle="", zorder=5,
-            label="This patient" if place == 0 else None,
+            label=None if named else "This patient",
         )  # fmt: skip
+        named = True
     ax.set(
         xlim=(-_BEYOND - 0.05, 1.05 + _BEYOND), xticks=[0, 1], xticklabels=["low", "high"],
         xlabel="Each on its own scale: lowest 10th to highest\n"
         "90th percentile of the training patients",
     )  # fmt: skip
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False,
-              borderaxespad=0.1, handlelength=1.2, columnspacing=1.2)  # fmt: skip
+    if named:
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, borderaxespad=0.1,
+            handlelength=1.2, columnspacing=1.2,
+        )  # fmt: skip
