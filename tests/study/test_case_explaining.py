@@ -355,3 +355,23 @@ def test_the_command_tells_where_the_page_is(
     page = study_file.parent / "out" / "explained" / f"{patient}.html"
     assert str(page) in out.replace("\n", "")
     assert page.is_file()
+
+
+def test_three_classes_have_a_score_each(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    config = StudyConfig.model_validate(
+        tiny_settings
+        | {
+            "endpoint": "n0-vs-n1-2-vs-n3plus", "methods": ["dl-cnb", NUCLEI], "slide_mpp": 1.0,
+            "nuclei": {"classical": True}, "out": tmp_path / "out", "threshold": 0.5,
+            "training": {"epochs": 1, "restarts": None},
+        }
+    )  # fmt: skip
+    page, told = explain(config, "SYN-0001")
+    for score in told["scores"]:
+        assert list(score["scores"]) == told["classes"]
+        assert sum(score["scores"].values()) == pytest.approx(1)
+        assert score["called"] == max(score["scores"], key=score["scores"].get)
+    # Contributions are told of two classes only.
+    assert all(row["contribution"] is None for row in told["nuclei"]["features"])
+    assert "Contribution" not in page
+    assert len(pictures(page)) == 4
