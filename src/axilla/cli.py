@@ -7,19 +7,18 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from axilla import __version__
+from axilla.cli_explaining import explain
 from axilla.cli_import import import_checkpoint
 from axilla.cli_models import add_model_commands
 from axilla.cli_nuclei import add_nuclei_commands
 from axilla.cli_planning import add_planning_commands
+from axilla.cli_running import BUSY, INPUT_ERROR, Exclude, StudyFile, run_study, tell
 from axilla.console import ConsoleReporter, print_problems, say
-
-if TYPE_CHECKING:
-    from axilla.study.chain import Step, StudyResult
 
 app = typer.Typer(
     name="axilla",
@@ -29,18 +28,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-StudyFile = Annotated[Path, typer.Argument(metavar="study.yaml", help="The study file.")]
-Exclude = Annotated[
-    bool,
-    typer.Option(
-        "--exclude-failed",
-        help="Go on without the patients whose inputs are wrong; the report names each.",
-    ),
-]
-INPUT_ERROR = 2
-BUSY = 75
-"""sysexits' EX_TEMPFAIL: nothing is wrong, try again later."""
 
 
 @app.command()
@@ -75,31 +62,31 @@ def check(
 @app.command()
 def run(study: StudyFile, exclude_failed: Exclude = False) -> None:
     """Run every step that is not done yet; killed and started again, it goes on."""
-    _run(study, until="report", exclude_failed=exclude_failed)
+    run_study(study, until="report", exclude_failed=exclude_failed)
 
 
 @app.command()
 def tile(study: StudyFile, exclude_failed: Exclude = False) -> None:
     """Cut the slides' regions into patches."""
-    _run(study, until="tile", exclude_failed=exclude_failed)
+    run_study(study, until="tile", exclude_failed=exclude_failed)
 
 
 @app.command()
 def embed(study: StudyFile, exclude_failed: Exclude = False) -> None:
     """Compute the features of all patches (and the steps before)."""
-    _run(study, until="embed", exclude_failed=exclude_failed)
+    run_study(study, until="embed", exclude_failed=exclude_failed)
 
 
 @app.command()
 def train(study: StudyFile, exclude_failed: Exclude = False) -> None:
     """Train every method (and the steps before)."""
-    _run(study, until="train", exclude_failed=exclude_failed)
+    run_study(study, until="train", exclude_failed=exclude_failed)
 
 
 @app.command()
 def predict(study: StudyFile, exclude_failed: Exclude = False) -> None:
     """Score every patient by every method (and the steps before)."""
-    _run(study, until="predict", exclude_failed=exclude_failed)
+    run_study(study, until="predict", exclude_failed=exclude_failed)
 
 
 @app.command()
@@ -139,7 +126,7 @@ def evaluate(
     if not predictions:
         if study is None:
             raise typer.BadParameter("give a study.yaml, or --predictions FILE --out DIR")
-        _run(study, until="evaluate", exclude_failed=exclude_failed)
+        run_study(study, until="evaluate", exclude_failed=exclude_failed)
         return
     if study is not None or out is None:
         raise typer.BadParameter("--predictions FILE goes with --out DIR and without a study")
@@ -163,30 +150,13 @@ def evaluate(
     say(f"{len(files)} files written to {out}")
 
 
-@app.command()
-def explain(
-    study: StudyFile,
-    exclude_failed: Exclude = False,
-    audit: Annotated[
-        bool,
-        typer.Option(
-            "--audit",
-            help="Draw outlines and patches, kept and dropped, over every slide instead; needs no "
-            "training. Slides that cannot be drawn are named on its page.",
-        ),
-    ] = False,
-) -> None:
-    """Draw attention over every test slide (and the steps before)."""
-    if audit:
-        _audit(study)
-        return
-    _run(study, until="explain", exclude_failed=exclude_failed)
+app.command()(explain)
 
 
 @app.command()
 def report(study: StudyFile, exclude_failed: Exclude = False) -> None:
     """Write report.html (and the steps before)."""
-    _run(study, until="report", exclude_failed=exclude_failed)
+    run_study(study, until="report", exclude_failed=exclude_failed)
 
 
 @app.command()
@@ -204,7 +174,7 @@ def demo(
     from axilla.study.demo import run_demo
 
     result = run_demo(out, patients=patients, seed=seed, reporter=ConsoleReporter())
-    _tell(result)
+    tell(result)
     if open_report and sys.stdout.isatty() and result.report is not None:
         import webbrowser
 
@@ -327,48 +297,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-def _run(study: Path, *, until: Step, exclude_failed: bool) -> None:
-    from axilla.core.config import load_config
-
-    config = load_config(study)  # before the heavy imports: its mistakes are told at once
-    devices = config.training.devices
-    if devices not in {"auto", 1} and config.uses_slides and until not in {"tile", "embed"}:
-        _start_processes(int(devices))
-    from axilla.study.chain import run as run_study
-
-    result = run_study(
-        config, until=until, exclude_failed=exclude_failed, reporter=ConsoleReporter()
-    )
-    _tell(result)
-
-
-def _start_processes(count: int) -> None:
-    """Start this command so many times over, and end with it, unless that was done already."""
-    from axilla.launching import LAUNCHED, run_together
-
-    if LAUNCHED in os.environ:
-        return
-    sys.stdout.flush()
-    command = ["-m", "axilla.cli", *sys.argv[1:]]
-    raise typer.Exit(run_together(command, count=count, told={0, INPUT_ERROR, BUSY}))
-
-
-def _audit(study: Path) -> None:
-    from axilla.core.config import load_config
-
-    config = load_config(study)
-    from axilla.study.auditing import audit_slides
-
-    page = audit_slides(config, reporter=ConsoleReporter())
-    if page is not None:
-        say(f"Look at: {page.resolve()}")
-
-
-def _tell(result: StudyResult) -> None:
-    if result.report is not None:
-        say(f"Report: {result.report.resolve()}")
 
 
 def main() -> None:

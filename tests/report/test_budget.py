@@ -17,7 +17,12 @@ def heavy(cases: int, *, heatmap: int = 1000, gallery: int = 1000, csv: int = 0)
 
     views = tuple(
         CaseView(
-            f"P-{n}", f"S-{n}", "N0", "0.5", picture(heatmap, "Heat"), picture(gallery, "Patches")
+            f"P-{n}",
+            f"S-{n}",
+            "N0",
+            "0.5",
+            (picture(heatmap, "Heat"),),
+            (picture(gallery, "Patches"),),
         )
         for n in range(cases)
     )

@@ -74,8 +74,16 @@ def sample_contents(text: str = "") -> ReportContents:
         tables=(table,),
         figures=(drawn,),
         cases=(
-            CaseView(f"P-1{text}", f"S-1{text}", f"N(+){text}", f"0.87{text}", heat, drawn),
-            CaseView("P-2", "S-2", "N0", "0.25 [0.10, 0.40]", heat, None),
+            CaseView(
+                f"P-1{text}",
+                f"S-1{text}",
+                f"N(+){text}",
+                f"0.87{text}",
+                (heat, drawn),
+                (heat,),
+                drawn,
+            ),
+            CaseView("P-2", "S-2", "N0", "0.25 [0.10, 0.40]", (heat,)),
         ),
         published=replace(table, title=f"Beside the paper{text}", csv_name=""),
         settings={
@@ -112,6 +120,8 @@ def sample_contents(text: str = "") -> ReportContents:
         ),
         methods=(f"Ten patches a bag.{text}",),
         created=f"14 March 2026{text}",
+        kind=f"study report{text}",
+        cases_intro=(f"No evidence.{text}",),
     )
 
 
@@ -301,7 +311,7 @@ def test_the_policy_allows_our_script_alone() -> None:
 
 def test_pictures_arrive_as_they_were_given() -> None:
     images = Page(render_report(sample_contents())).all("img")
-    assert len(images) == 5
+    assert len(images) == 7
     assert all(image["alt"] for image in images)
     for image in images:
         head, content = decoded(image["src"])
@@ -320,7 +330,7 @@ def test_a_drawing_cannot_run_its_script() -> None:
 
 def test_numbers_can_be_downloaded() -> None:
     links = [a for a in Page(render_report(sample_contents())).all("a") if "download" in a]
-    assert [a["download"] for a in links] == ["table2.csv"] * 2 + ["roc.csv"] * 3
+    assert [a["download"] for a in links] == ["table2.csv"] * 2 + ["roc.csv"] * 4
     assert decoded(links[0]["href"])[1].decode("utf-8-sig").splitlines()[1:] == [
         'DL-CNB,Training,"0.901 [0.877, 0.921]"',
         ',Test,"0.816 [0.758, 0.865]"',

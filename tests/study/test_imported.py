@@ -22,6 +22,7 @@ from axilla.core.config import StudyConfig, load_config
 from axilla.core.errors import FeaturesError, InputProblems, StoreError
 from axilla.core.progress import Silent
 from axilla.study import explaining_imported
+from axilla.study.case_asking import Case
 from axilla.study.chain import check, run
 from axilla.study.fitting import Fitting
 from axilla.study.imported import check_imported, refuse_other_features
@@ -348,3 +349,22 @@ def test_a_timm_encoder_in_a_study(plain_study: Callable[..., dict[str, Any]]) -
         assert file.attrs["encoder"] == "timm:test_vit"
         assert file["features"].shape == (16, 64)
         assert np.isfinite(file["features"][()]).all()
+
+
+@pytest.mark.usefixtures("coarse_pictures")
+def test_one_case_without_slides(settings: dict[str, Any]) -> None:
+    feats = settings["features"]["folder"]
+    for i in range(2):  # in the place of the files with coordinates
+        (path,) = feats.glob(f"P{i:02d}*")
+        path.unlink()
+        axilla.features_from_arrays(feats, f"P{i:02d}", vectors(i), encoder="uni_v1")
+    config = config_of(settings, methods=("dl-cnb",))
+    for patient, maps in (("P05", 1), ("P01", 0)):
+        page = run(config, until="explain", case=Case(patient)).case
+        assert page is not None
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<img ") == maps
+        assert ("holds no coordinates" in text) == (not maps)
+        told = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+        assert told["slides"][0]["patches"] == len(vectors(int(patient[1:])))
+    assert {path.name for path in config.out.glob("explained/*.html")} == {"P05.html", "P01.html"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,9 +14,12 @@ from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import SlideError
 from axilla.core.methods import NUCLEI
+from axilla.core.progress import Silent
 from axilla.nuclei.feature_bags import FEATURES, fix_bins
+from axilla.nuclei.outlining import MEASURED
 from axilla.study.chain import StudyResult, run
-from axilla.study.nuclei_slides import SlideNuclei
+from axilla.study.nuclei_slides import SlideNuclei, outlined_patches
+from axilla.study.tiling import tile_slides
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +92,43 @@ def test_the_report_tells_of_nuclei_and_of_no_encoder(found: StudyResult) -> Non
     assert "8 features became a histogram of 8 bins" in text
     scores = store.read_predictions(found.layout.predictions)
     assert set(scores["method"]) == {"clinical", NUCLEI}
+
+
+def test_the_report_shows_what_the_model_sees(found: StudyResult) -> None:
+    assert found.report is not None
+    text = found.report.read_text(encoding="utf-8")
+    scores = store.read_predictions(found.layout.predictions)
+    scores = scores[(scores["method"] == NUCLEI) & (scores["cohort"] == "test")]
+    ranked = scores.sort_values("score")["patient_id"]
+    shown = [found.layout.case_nuclei(p).is_file() for p in ranked]
+    assert shown[:3] == shown[-3:] == [True] * 3
+    assert text.count("Patches with their nuclei outlined</h4>") == min(6, len(ranked))
+    assert text.count("Nucleus features of this patient</h4>") == min(6, len(ranked))
+    assert "The model sees no patch, only the nuclei&#39;s features" in text
+    assert "Attention shows which patches" not in text
+    # What carries the model stands right after the cases.
+    sections = re.findall(r'<section class="part" id="([a-z-]+)"', text)
+    assert sections[sections.index("cases") + 1] == "nuclei"
+    weights = pd.read_csv(found.layout.nuclei_weights)[list(FEATURES)].median()
+    most = FEATURES[str(weights.idxmax())].lower()
+    assert f"the model weighs {most} ({weights.max():.2f})" in text
+
+
+def test_outlines_are_of_the_nuclei_that_were_measured(
+    found: StudyResult, settings: dict[str, Any]
+) -> None:
+    config = StudyConfig.model_validate(settings | {"out": found.layout.out})
+    tiles = tile_slides(found.cohort, config=config, exclude_failed=False, reporter=Silent())
+    slide = found.cohort.patients[0].slides[0]
+    rows = np.array([0, len(tiles.grids[slide.slide_id]) - 1])
+    drawn = outlined_patches(slide, tiles, rows, config=config)
+    counts = SlideNuclei(found.layout, {}, in_um=True).patches(slide.slide_id)["nuclei"]
+    for image, row in zip(drawn, rows, strict=True):
+        lines = (image == np.array(MEASURED, np.uint8)).all(axis=2).astype(np.uint8)
+        rings, _ = cv2.connectedComponents(lines, connectivity=8)
+        # Touching nuclei share a line; none of another colour is counted.
+        assert (rings > 1) == (counts[row] > 0)
+        assert rings - 1 <= counts[row]
 
 
 def test_a_second_run_finds_everything_done(

@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from axilla import cli, launching
+from axilla import cli_running, launching
 from axilla.core.config import StudyConfig
 from axilla.core.errors import ConfigError
 from axilla.study.chain import run
@@ -70,17 +70,17 @@ def test_the_command_starts_as_many_processes_as_the_study_wants(
 
     def run_together(command: list[str], *, count: int, told: set[int]) -> int:
         started.append((command, count))
-        assert told == {0, cli.INPUT_ERROR, cli.BUSY}
-        return cli.BUSY
+        assert told == {0, cli_running.INPUT_ERROR, cli_running.BUSY}
+        return cli_running.BUSY
 
     monkeypatch.setattr(launching, "run_together", run_together)
     monkeypatch.setattr(sys, "argv", ["axilla", "train", "study.yaml"])
     with pytest.raises(typer.Exit) as ended:
-        cli._start_processes(4)
-    assert ended.value.exit_code == cli.BUSY
+        cli_running.start_processes(4)
+    assert ended.value.exit_code == cli_running.BUSY
     assert started == [(["-m", "axilla.cli", "train", "study.yaml"], 4)]
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    cli._start_processes(4)
+    cli_running.start_processes(4)
     assert len(started) == 1, "those that were started start no more"
 
 
@@ -97,7 +97,7 @@ def test_a_mistake_is_a_sentence_and_code_2_with_two_devices_too(
         [sys.executable, "-m", "axilla.cli", "train", str(study)],
         capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
-    assert ended.returncode == cli.INPUT_ERROR
+    assert ended.returncode == cli_running.INPUT_ERROR
     assert ended.stderr.startswith("1 problem in the inputs:\n1. ")
     assert "patient: P03" in ended.stderr
     assert "Traceback" not in ended.stderr

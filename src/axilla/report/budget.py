@@ -69,7 +69,7 @@ def _without_long_downloads(contents: ReportContents) -> tuple[ReportContents, l
     smaller = replace(
         contents,
         figures=tuple(map(short, contents.figures)),
-        cases=tuple(replace(case, heatmap=short(case.heatmap)) for case in contents.cases),
+        cases=tuple(replace(case, maps=tuple(map(short, case.maps))) for case in contents.cases),
         parts=tuple(
             replace(part, figures=tuple(map(short, part.figures))) for part in contents.parts
         ),
@@ -91,27 +91,28 @@ def _without_pictures(contents: ReportContents, over: int) -> tuple[ReportConten
     # The note itself takes some room.
     saved, galleries, whole = -1000, 0, 0
     for index in reversed(range(len(cases))):
-        gallery = cases[index].gallery
+        own = cases[index].galleries
         if saved >= over:
             break
-        if gallery is not None:
-            saved += _bytes_of(gallery)
-            cases[index] = replace(cases[index], gallery=None)
+        if own:
+            saved += sum(map(_bytes_of, own))
+            cases[index] = replace(cases[index], galleries=())
             galleries += 1
     while cases and saved < over:
         last: CaseView = cases.pop()
-        saved += _bytes_of(last.heatmap)
+        saved += sum(map(_bytes_of, last.maps))
+        saved += 0 if last.features is None else _bytes_of(last.features)
         whole += 1
     notes = []
     if galleries:
         notes.append(
             f"To keep this file small, the patches of {galleries} cases are left out; they lie in "
-            "the folder heatmaps beside it."
+            "the study's folders heatmaps and nuclei."
         )
     if whole:
         notes.append(
             f"To keep this file small, {whole} cases are left out; their heat maps lie in the "
-            "folder heatmaps beside it."
+            "study's folder heatmaps."
         )
     return replace(contents, cases=tuple(cases)), notes
 

@@ -67,14 +67,18 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseView:
-    """One slide's heat map and its patches with the highest and lowest attention."""
+    """One slide: what the model made of it."""
 
     patient_id: str
     slide_id: str
     truth: str
     score: str
-    heatmap: Figure
-    gallery: Figure | None
+    maps: tuple[Figure, ...]
+    """Heat maps over the slide, side by side where there is room."""
+    galleries: tuple[Figure, ...] = ()
+    """Single patches; the first to be left out where a report would grow too large."""
+    features: Figure | None = None
+    """The patient's nucleus features, where a method looks at them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +138,11 @@ class ReportContents:
     """The summary in plain language, before `summary`."""
     plain_table: Table | None = None
     """Its figures."""
+    kind: str = "study report"
+    """What the page is, above its title."""
+    cases_title: str = "Cases"
+    cases_intro: tuple[str, ...] = ()
+    """How to read the cases, a paragraph each."""
     parts: tuple[Part, ...] = ()
     """Further sections; those after the same section stand in this order."""
     methods: tuple[str, ...] = ()

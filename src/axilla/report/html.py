@@ -141,7 +141,7 @@ def _sections(contents: ReportContents) -> list[Section]:
         (bool(contents.tables), "tables", "Tables"),
         (contents.published is not None, "published", "Beside published figures"),
         (bool(contents.figures), "figures", "Figures"),
-        (bool(contents.cases), "cases", "Cases"),
+        (bool(contents.cases), "cases", contents.cases_title),
         (bool(contents.methods), "methods", "Methods"),
         (bool(contents.settings or contents.versions), "settings", "Settings and versions"),
     ]

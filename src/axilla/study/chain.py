@@ -18,6 +18,9 @@ from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition
 from axilla.mil.devices import denormals_flushed, leave_together
 from axilla.study.aside import take_back
+from axilla.study.case_asking import Case, refuse_absent, refuse_case
+from axilla.study.case_explaining import explain_case
+from axilla.study.cases import asked_cases
 from axilla.study.describing import describe_cohort, subgroups_of
 from axilla.study.embedding import embed_slides
 from axilla.study.evaluating import evaluate_predictions, write_table
@@ -31,6 +34,7 @@ from axilla.study.inputs import CheckResult, check_inputs, usable_patients
 from axilla.study.instances import SlideArrays, imported_arrays, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.nuclei_explaining import explain_nuclei
+from axilla.study.nuclei_showing import show_nuclei
 from axilla.study.nuclei_slides import SlideNuclei, find_nuclei
 from axilla.study.people import write_people
 from axilla.study.processes import (
@@ -61,6 +65,8 @@ class StudyResult:
     partitions: tuple[Partition, ...]
     metrics: dict[str, Any] | None = None
     report: Path | None = None
+    case: Path | None = None
+    """The page of one case, where that was asked for in place of the test patients."""
     endpoints: Mapping[str, StudyResult] = field(default_factory=dict)
     """By endpoint, where the study has several; `metrics` is None then, `report` their index."""
 
@@ -95,6 +101,7 @@ def run(
     until: Step = "report",
     exclude_failed: bool = False,
     reporter: Reporter | None = None,
+    case: Case | None = None,
 ) -> StudyResult:
     """Run every step that is not done yet, up to `until`.
 
@@ -108,6 +115,8 @@ def run(
         Go on without the patients whose inputs are wrong; the report names each with its reason.
     reporter
         Is told of the progress.
+    case
+        Explain this one patient, after training and scoring, and end there.
 
     Raises
     ------
@@ -118,6 +127,8 @@ def run(
     AxillaError
         Another mistake of the user's.
     """
+    if case is not None:
+        refuse_case(config, case)
     try:
         if is_helper():
             wait_for_call(config)
@@ -127,8 +138,9 @@ def run(
         with denormals_flushed(), store.locked(config.out):
             store.sweep(config.out)
             return _run(
-                config, until=until, exclude_failed=exclude_failed, reporter=reporter or Silent()
-            )
+                config, until=until, exclude_failed=exclude_failed, reporter=reporter or Silent(),
+                case=case,
+            )  # fmt: skip
     finally:
         leave_together()
 
@@ -151,16 +163,23 @@ def prepare(
 
 
 def _run(
-    config: StudyConfig, *, until: Step, exclude_failed: bool, reporter: Reporter
+    config: StudyConfig,
+    *,
+    until: Step,
+    exclude_failed: bool,
+    reporter: Reporter,
+    case: Case | None = None,
 ) -> StudyResult:
     shared = _prepare(config, until=until, exclude_failed=exclude_failed, reporter=reporter)
     whole = StudyResult(Layout(config.out), shared.everybody.cohort, shared.partitions)
+    if case is not None:
+        refuse_absent(shared.everybody.parts, case.patient_id, file=config.cohort)
     if len(shared.everybody.parts) == 1:
         (fitting,) = _fittings(shared)
         write_people(fitting.cohort, fitting.partitions, config=config)
         _take_back((fitting,), reporter=reporter)
         call_helpers(config)
-        return _learn(fitting, shared.tiles, until=until, reporter=reporter)
+        return _learn(fitting, shared.tiles, until=until, reporter=reporter, case=case)
     write_people(whole.cohort, whole.partitions, config=config)
     found: dict[str, StudyResult] = {}
     fittings = _fittings(shared)
@@ -171,9 +190,9 @@ def _run(
     for name, fitting in zip(shared.everybody.names, fittings, strict=True):
         reporter.say(f"endpoint  {name}")
         tiles = None if shared.tiles is None else tiles_of(shared.tiles, fitting.cohort, config)
-        found[name] = _learn(fitting, tiles, until=until, reporter=reporter)
+        found[name] = _learn(fitting, tiles, until=until, reporter=reporter, case=case)
     report = None
-    if _wanted("report", until):
+    if _wanted("report", until) and case is None:
         report = write_index(config, whole.cohort, found, reporter=reporter)
     return replace(whole, endpoints=found, report=report)
 
@@ -279,17 +298,26 @@ def _fittings(shared: _Shared) -> tuple[Fitting, ...]:
 
 
 def _learn(
-    fitting: Fitting, tiles: Tiles | None, *, until: Step, reporter: Reporter
+    fitting: Fitting,
+    tiles: Tiles | None,
+    *,
+    until: Step,
+    reporter: Reporter,
+    case: Case | None = None,
 ) -> StudyResult:
-    """Train, predict, measure, explain and report one endpoint."""
+    """Train, predict, measure, explain and report one endpoint; or explain one case of it."""
     layout = Layout(fitting.config.out)
     result = StudyResult(layout=layout, cohort=fitting.cohort, partitions=fitting.partitions)
-    if not _wanted("train", until):
+    outside = case is not None and case.patient_id not in fitting.cohort.labels()
+    if outside or not _wanted("train", until):
         return result
     model_keys = train_all(fitting, reporter=reporter)
     if not _wanted("predict", until):
         return result
     predictions = predict_all(fitting, model_keys, reporter=reporter)
+    if case is not None:
+        page = explain_case(fitting, tiles, predictions, model_keys, case=case, reporter=reporter)
+        return replace(result, case=page)
     if not _wanted("evaluate", until):
         return result
     metrics = _evaluate(fitting, predictions, layout, reporter=reporter)
@@ -300,6 +328,9 @@ def _learn(
         explain_all(fitting, tiles, model_keys, reporter=reporter)
     elif _wanted("explain", until) and fitting.imported is not None:
         explain_imported(fitting, model_keys, reporter=reporter)
+    if _wanted("explain", until) and tiles is not None:
+        shown = asked_cases(fitting, predictions)
+        show_nuclei(fitting, tiles, model_keys, shown, out=fitting.config.out, reporter=reporter)
     if not _wanted("report", until):
         return result
     report = write_report(fitting, tiles, predictions, metrics, reporter=reporter)
@@ -360,4 +391,4 @@ def _evaluate(
     return metrics
 
 
-__all__ = ["STEPS", "AxillaError", "Step", "StudyResult", "check", "prepare", "run"]
+__all__ = ["STEPS", "AxillaError", "Case", "Step", "StudyResult", "check", "prepare", "run"]

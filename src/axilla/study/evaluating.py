@@ -130,11 +130,12 @@ def write_table(
     return [stem.with_suffix(suffix) for suffix in texts]
 
 
-def write_figure(stem: Path, figure: Figure) -> list[Path]:
+def write_figure(stem: Path, figure: Figure, *, png: bool = True) -> list[Path]:
     """Write a figure as SVG and as PNG of 300 dpi, the same bytes for the same figure."""
     paths = []
+    kinds = ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 300}))
     with mpl.rc_context({"svg.hashsalt": "axilla", "svg.fonttype": "path"}):
-        for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 300})):
+        for suffix, options in kinds if png else kinds[:1]:
             buffer = io.BytesIO()
             figure.savefig(
                 buffer, format=suffix[1:], bbox_inches="tight", pad_inches=0.01, **options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -47,30 +48,65 @@ def shown_slides(fitting: Fitting) -> dict[str, tuple[Partition, Patient, Slide]
     }
 
 
-def explain_all(
-    fitting: Fitting, tiles: Tiles, keys: Mapping[tuple[str, str], str], *, reporter: Reporter
-) -> None:
-    """Heat maps, gallery, table and QuPath tiles of attention and contribution, a test slide each.
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """Slides to explain."""
+
+    slides: Mapping[str, tuple[Partition, Patient, Slide]]
+    """By id, each with the partition whose model is asked."""
+    out: Path
+    """Under it lies what is written."""
+    beside: tuple[Path, ...] = ()
+    """Tables of further slides, whose range the colours share where that is the cohort's."""
+    title: str = "test slides"
+
+
+def default_selection(fitting: Fitting) -> Selection:
+    """The slides of the test cohort.
 
     In cross-validation each patient is shown by the model of the first repeat that did not see the
     patient in training.
+    """
+    return Selection(shown_slides(fitting), fitting.config.out)
+
+
+def table_key(
+    fitting: Fitting, keys: Mapping[tuple[str, str], str], slide_id: str, own: Partition
+) -> str:
+    """What the table of a slide's patches depends on."""
+    method = explained_method(fitting.config.methods)
+    if method is None:
+        raise ValueError("a table of patches needs a method that looks at them")
+    return store.digest("explain, tables", keys[method, own.name], fitting.slide_keys[slide_id])
+
+
+def explain_all(
+    fitting: Fitting,
+    tiles: Tiles,
+    keys: Mapping[tuple[str, str], str],
+    *,
+    reporter: Reporter,
+    selection: Selection | None = None,
+) -> None:
+    """Heat maps, gallery, table and QuPath tiles of attention and contribution, a slide each.
+
+    `selection` is that of the test cohort where none is given.
     """
     method = explained_method(fitting.config.methods)
     if method is None:
         reporter.done("explain", "not needed: no method looks at patches")
         return
-    out = fitting.config.out
+    chosen = selection or default_selection(fitting)
+    out = chosen.out
     shown = {
-        slide_id: found
-        for slide_id, found in shown_slides(fitting).items()
-        if len(tiles.grids[slide_id])
+        slide_id: found for slide_id, found in chosen.slides.items() if len(tiles.grids[slide_id])
     }
     own_keys = {
-        slide_id: store.digest(
-            "explain, tables", keys[method, partition.name], fitting.slide_keys[slide_id]
-        )
+        slide_id: table_key(fitting, keys, slide_id, partition)
         for slide_id, (partition, _, _) in shown.items()
     }
+    # Models lie in the study's folder, wherever the maps go.
+    drawing = replace(fitting, config=fitting.config.model_copy(update={"out": out}))
     todo = [
         slide_id
         for slide_id, key in own_keys.items()
@@ -82,18 +118,19 @@ def explain_all(
         partition, patient, slide = shown[slide_id]
         if partition.name not in bundles:
             bundles = {partition.name: load_bundle(fitting, method, partition)}
-        files = _measure_slide(fitting, tiles, bundles[partition.name], patient, slide)
+        files = _measure_slide(drawing, tiles, bundles[partition.name], patient, slide)
         store.write_step(out, f"explain/{slide_id}", key=own_keys[slide_id], files=files)
     drawn = draw_all(
         [slide for _, _, slide in shown.values()],
         own_keys,
-        config=fitting.config,
-        draw=partial(draw_slide, fitting, tiles),
+        config=drawing.config,
+        draw=partial(draw_slide, drawing, tiles),
         reporter=reporter,
+        beside=chosen.beside,
     )
     now = len(drawn.union(todo))
     reporter.done(
-        "explain", f"{len(shown)} test slides" + (f", {now} now" if now else ", done before")
+        "explain", f"{len(shown)} {chosen.title}" + (f", {now} now" if now else ", done before")
     )
 
 

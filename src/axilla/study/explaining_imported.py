@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,15 +12,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from axilla.analysis.heatmaps import draw_heatmap
+from axilla.analysis.plots.look import in_print
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.progress import Reporter
 from axilla.core.types import MicronsPerPixel, Patient, Slide, SlidePixels
 from axilla.features.imported import SlideFeatures, patch_side
 from axilla.mil.bundle import Bundle
-from axilla.study.explaining import explained_method, shown_slides
+from axilla.study.explaining import Selection, default_selection, explained_method, table_key
 from axilla.study.fitting import Fitting
-from axilla.study.heat_drawing import THUMBNAIL_PX, draw_all, figure_png, write_overlay
+from axilla.study.heat_drawing import (
+    MAP_DPI,
+    THUMBNAIL_PX,
+    draw_all,
+    figure_png,
+    map_figure,
+    write_overlay,
+)
 from axilla.study.heat_scales import CohortLimits, Shown, read_values, shown_attention
 from axilla.study.imported import read_features_of
 from axilla.study.layout import Layout
@@ -27,21 +36,28 @@ from axilla.study.scoring import load_bundle, slide_attention
 
 
 def explain_imported(
-    fitting: Fitting, keys: Mapping[tuple[str, str], str], *, reporter: Reporter
+    fitting: Fitting,
+    keys: Mapping[tuple[str, str], str],
+    *,
+    reporter: Reporter,
+    selection: Selection | None = None,
 ) -> None:
-    """Table of attention of each test slide, and a heat map where the file has coordinates."""
+    """Table of attention of each slide, and a heat map where the file has coordinates.
+
+    `selection` is that of the test cohort where none is given.
+    """
     method = explained_method(fitting.config.methods)
     if method is None or fitting.imported is None:
         reporter.done("explain", "not needed: no method looks at slides")
         return
-    layout = Layout(fitting.config.out)
-    shown = shown_slides(fitting)
+    chosen = selection or default_selection(fitting)
+    shown, layout = chosen.slides, Layout(chosen.out)
     own_keys = {
-        slide_id: store.digest(
-            "explain, tables", keys[method, part.name], fitting.slide_keys[slide_id]
-        )
+        slide_id: table_key(fitting, keys, slide_id, part)
         for slide_id, (part, _, _) in shown.items()
     }
+    # Models lie in the study's folder, wherever the maps go.
+    drawing = replace(fitting, config=fitting.config.model_copy(update={"out": chosen.out}))
     todo = [
         slide_id
         for slide_id, key in own_keys.items()
@@ -52,7 +68,7 @@ def explain_imported(
         part, patient, slide = shown[slide_id]
         if part.name not in bundles:
             bundles = {part.name: load_bundle(fitting, method, part)}
-        _measure_slide(fitting, bundles[part.name], patient, slide)
+        _measure_slide(drawing, bundles[part.name], patient, slide)
         files = [layout.attention(slide_id)]
         store.write_step(layout.out, f"explain/{slide_id}", key=own_keys[slide_id], files=files)
     slides = [slide for _, _, slide in shown.values()]
@@ -60,14 +76,15 @@ def explain_imported(
     draw_all(
         slides,
         {slide_id: store.digest(own_keys[slide_id], mpp) for slide_id, mpp in scales.items()},
-        config=fitting.config,
-        draw=partial(_draw_slide, fitting),
+        config=drawing.config,
+        draw=partial(_draw_slide, drawing),
         reporter=reporter,
+        beside=chosen.beside,
     )
     bare = sum(not fitting.imported.facts[slide_id].coords for slide_id in shown)
     reporter.done(
         "explain",
-        f"{len(shown)} test slides"
+        f"{len(shown)} {chosen.title}"
         + (f"; no heat map of {bare}, whose files hold no coordinates" if bare else ""),
     )
 
@@ -101,7 +118,9 @@ def _draw_slide(
     unit_um = mpp if found.unit == "px" else MicronsPerPixel(1.0)
     side = patch_side(found)
     path = layout.heatmap(slide.slide_id)
-    store.write_bytes(path, figure_png(_heatmap(found, shown, side=side, mpp=unit_um), dpi=110))
+    with in_print():
+        picture = figure_png(_heatmap(found, shown, side=side, mpp=unit_um), dpi=MAP_DPI)
+    store.write_bytes(path, picture)
     if not config.heatmaps.ome_tiff or found.unit != "px" or side is None:
         return [path]
     if (np.append(found.coords, side) % 1).any():
@@ -136,7 +155,7 @@ def _heatmap(
     width, height = found.coords.max(axis=0) - first + side
     scale = min(THUMBNAIL_PX / max(width, height), 1.0)
     blank = np.full((max(1, round(height * scale)), max(1, round(width * scale)), 3), 255, np.uint8)
-    figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+    figure = map_figure(1)
     draw_heatmap(
         figure.subplots(),
         blank,

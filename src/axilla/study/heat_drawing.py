@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from axilla.analysis.heatmaps import draw_heatmap
 from axilla.analysis.patch_raster import TILE_PX, patch_raster
+from axilla.analysis.plots.look import in_print
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.progress import Reporter
@@ -33,7 +34,12 @@ from axilla.wsi.regions import outline_rings
 from axilla.wsi.scale import slide_mpp
 from axilla.wsi.slides import open_slide
 
+DRAWING = 2
+"""Counts up whenever the same values come to give other pictures."""
 THUMBNAIL_PX = 1200
+MAP_IN = (4.0, 3.2)
+"""Width and height of a map: its text can be read where two stand side by side on a page."""
+MAP_DPI = 200
 Draw = Callable[[Slide, str, CohortLimits | None], list[Path]]
 """Draws a slide under a key, and returns what it wrote."""
 
@@ -58,6 +64,7 @@ def draw_all(
     config: StudyConfig,
     draw: Draw,
     reporter: Reporter,
+    beside: Sequence[Path] = (),
 ) -> set[str]:
     """Draw what is not drawn yet, and return the ids of these slides.
 
@@ -67,15 +74,18 @@ def draw_all(
         All that are shown; the table of each one's patches is written.
     keys
         What the table depends on, by slide id.
+    beside
+        Tables of further slides, whose range the colours share where that is the cohort's.
     """
     layout = Layout(config.out)
     limits = None
     if config.heatmaps.scale == "cohort" and slides:
-        limits = cohort_limits(layout.attention(slide.slide_id) for slide in slides)
+        own = [layout.attention(slide.slide_id) for slide in slides]
+        limits = cohort_limits([*own, *beside])
     todo = []
     for slide in slides:
         key = store.digest(
-            "heatmaps", keys[slide.slide_id], config.heatmaps.model_dump(),
+            "heatmaps", DRAWING, keys[slide.slide_id], config.heatmaps.model_dump(),
             None if limits is None else asdict(limits),
         )  # fmt: skip
         if not store.step_is_done(layout.out, f"heatmaps/{slide.slide_id}", key=key):
@@ -109,7 +119,8 @@ def draw_slide(
     written = []
     for name, shown in maps.items():
         path = layout.map_of(slide.slide_id, name)
-        store.write_bytes(path, figure_png(_heatmap(pictures, grid, shown), dpi=110))
+        with in_print():
+            store.write_bytes(path, figure_png(_heatmap(pictures, grid, shown), dpi=MAP_DPI))
         written.append(path)
         if config.heatmaps.ome_tiff:
             # The values themselves, whatever the colours show.
@@ -187,7 +198,7 @@ def write_overlay(
 
 def _heatmap(pictures: Sequence[_Picture], grid: PatchGrid, shown: Shown) -> Figure:
     """One panel a picture."""
-    figure = Figure(figsize=(7.2 * len(pictures), 5.6), layout="constrained")
+    figure = map_figure(len(pictures))
     panels = np.atleast_1d(figure.subplots(1, len(pictures)))
     # A patch in none of the given bags has no value: its tissue is shown bare.
     seen = np.isfinite(shown.values)
@@ -207,6 +218,11 @@ def _heatmap(pictures: Sequence[_Picture], grid: PatchGrid, shown: Shown) -> Fig
             colours=shown.colours,
         )
     return figure
+
+
+def map_figure(panels: int) -> Figure:
+    """An empty figure of so many maps beside one another."""
+    return Figure(figsize=(MAP_IN[0] * panels, MAP_IN[1]), layout="constrained")
 
 
 def _within(grid: PatchGrid, picture: _Picture) -> NDArray[np.bool_]:

@@ -19,6 +19,9 @@ _LEAST = 1e-9
 """A map of contributions that are all zero still has two ends."""
 
 
+_NO_EVIDENCE = "Attention: where the model looks, no evidence"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
     """Patch values with the colours that show them."""
@@ -67,10 +70,10 @@ def shown_attention(
 ) -> Shown:
     """Attention in its colours; `limits` where the scale is `cohort`."""
     if scale == "rank":
-        label = "Attention: rank within the slide\n(1 = the slide's most)"
+        label = f"{_NO_EVIDENCE}\nrank within the slide (1 = the slide's most)"
         return Shown(attention_rank(attention), label, (0.0, 1.0), COLOURS)
     ends = _extent(attention) if limits is None else limits.attention
-    label = f"Attention (1 = as if all patches weighed the same)\n{_ends(limits)}"
+    label = f"{_NO_EVIDENCE}\n1 = as if all patches weighed the same\n{_ends(limits)}"
     return Shown(attention, label, ends, COLOURS)
 
 
@@ -84,7 +87,7 @@ def shown_contribution(
     most = _most(contribution) if limits is None else limits.contribution
     label = (
         f"Contribution to the log-odds of {positive}:\n"
-        f"with the patch, less without it; {_ends(limits)}"
+        f"with the patch, less without it\n{_ends(limits)}"
     )
     return Shown(contribution, label, (-most, most), SIGNED_COLOURS)
 

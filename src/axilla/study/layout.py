@@ -86,6 +86,10 @@ class Layout:
         """How many nuclei each patch of a slide has."""
         return self.out / "nuclei" / f"{slide_id}-patches.parquet"
 
+    def nuclei_outlined(self, slide_id: str) -> Path:
+        """Some patches of a slide with the outlines of their nuclei."""
+        return self.out / "nuclei" / f"{slide_id}-outlined.png"
+
     @property
     def nuclei_features(self) -> Path:
         """Each patient's nucleus features."""
@@ -113,6 +117,18 @@ class Layout:
         """Patches with their attention as QuPath opens them, of one of a slide's images."""
         of = "" if number is None else f"-{number}"
         return self.out / "attention" / f"{slide_id}{of}.geojson"
+
+    def case(self, patient_id: str) -> Path:
+        """The page of one patient's case; its numbers beside it, as .json."""
+        return self.out / "explained" / f"{patient_id}.html"
+
+    def case_nuclei(self, patient_id: str) -> Path:
+        """One patient's nucleus features among those of the training patients; .csv beside it."""
+        return self.out / "explained" / f"{patient_id}-nuclei.svg"
+
+    def learned_from(self, patient_id: str) -> Path:
+        """Folder of a case that the model learned from, apart from the test slides' maps."""
+        return self.out / "explained" / "learned-from" / patient_id
 
     def audit(self, slide_id: str) -> Path:
         """Outlines and patch grid of a slide over its thumbnail."""

@@ -18,6 +18,7 @@ from axilla.core import store
 from axilla.core.methods import NUCLEI
 from axilla.core.progress import Reporter
 from axilla.core.types import Partition, Patient
+from axilla.mil.bundle import Bundle
 from axilla.nuclei.feature_bags import FEATURES
 from axilla.report.contents import Figure as ReportFigure
 from axilla.report.contents import Part, Table
@@ -25,9 +26,11 @@ from axilla.study.evaluating import write_figure, write_table
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout
 from axilla.study.nuclei_bags import seen_by
-from axilla.study.scoring import load_bundle, slide_attention
+from axilla.study.scoring import load_bundle, slide_attention, slide_contribution
 
 STEP = "nuclei-explained"
+DRAWING = 2
+"""Counts up whenever the same values come to give other pictures."""
 _UM = {"major_axis": "µm", "minor_axis": "µm", "area": "µm²", "circumference": "µm",
        "density": "per mm²"}  # fmt: skip
 _PX = {"major_axis": "px", "minor_axis": "px", "area": "px²", "circumference": "px",
@@ -45,15 +48,11 @@ def explain_nuclei(
     if fitting.nuclei is None or NUCLEI not in fitting.config.methods:
         return
     layout = Layout(fitting.config.out)
-    people = [(p.patient_id, p.label) for p in fitting.cohort.patients]
-    key = store.digest(
-        STEP, people, sorted(fitting.nuclei.keys.items()),
-        [keys[NUCLEI, partition.name] for partition in fitting.partitions],
-    )  # fmt: skip
+    key = explained_key(fitting, keys)
     if store.step_is_done(layout.out, STEP, key=key):
         reporter.done("nuclei", "explained before")
         return
-    features = patient_features(fitting, reporter=reporter)
+    features = patient_features(fitting, fitting.cohort.patients, reporter=reporter)
     weights = _weights(fitting, reporter=reporter)
     files = [layout.nuclei_features, layout.nuclei_weights]
     for path, frame in zip(files, (features, weights), strict=True):
@@ -71,12 +70,25 @@ def explain_nuclei(
     reporter.done("nuclei", f"{len(features):,} patients explained")
 
 
-def patient_features(fitting: Fitting, *, reporter: Reporter) -> pd.DataFrame:
+def explained_key(fitting: Fitting, keys: Mapping[tuple[str, str], str]) -> str:
+    """What the study's tables of nucleus features depend on."""
+    if fitting.nuclei is None:
+        raise ValueError("features need nuclei")
+    people = [(p.patient_id, p.label) for p in fitting.cohort.patients]
+    return store.digest(
+        STEP, DRAWING, people, sorted(fitting.nuclei.keys.items()),
+        [keys[NUCLEI, partition.name] for partition in fitting.partitions],
+    )  # fmt: skip
+
+
+def patient_features(
+    fitting: Fitting, patients: Sequence[Patient], *, reporter: Reporter
+) -> pd.DataFrame:
     """Mean of each feature over a patient's nuclei, of the density over the patches."""
     if fitting.nuclei is None:
         raise ValueError("features need nuclei")
     rows = []
-    for patient in reporter.track(fitting.cohort.patients, "Reading nuclei"):
+    for patient in reporter.track(patients, "Reading nuclei"):
         slides = [fitting.nuclei.values(slide.slide_id) for slide in patient.slides]
         row: dict[str, object] = {"patient_id": patient.patient_id, "label": patient.label}
         row["nuclei"] = sum(len(slide["area"]) for slide in slides)
@@ -96,19 +108,40 @@ def _weights(fitting: Fitting, *, reporter: Reporter) -> pd.DataFrame:
         for patient in fitting.patients(partition, "test")
     ]
     rows = []
+    model = WeighingModel(fitting)
     for partition, patient in reporter.track(todo, "Weighing features"):
-        mean = _attention(fitting, partition, patient)
+        mean, _ = model.weigh(partition, patient, contributions=False)
         row: dict[str, object] = {"patient_id": patient.patient_id, "label": patient.label}
         rows.append(row | dict(zip(FEATURES, mean.tolist(), strict=True)))
     return pd.DataFrame(rows, columns=["patient_id", "label", *FEATURES])
 
 
-def _attention(fitting: Fitting, partition: Partition, patient: Patient) -> NDArray[np.float64]:
-    """[features], mean over the patient's slides."""
-    view = seen_by(fitting, NUCLEI, partition)
-    bundle = load_bundle(fitting, NUCLEI, partition)
-    maps = [slide_attention(view, bundle, patient, slide.slide_id) for slide in patient.slides]
-    return np.asarray(np.mean(maps, axis=0), dtype=np.float64)
+class WeighingModel:
+    """The models of nucleus features, the last one kept: its bins are those of a whole cohort."""
+
+    def __init__(self, fitting: Fitting) -> None:
+        self._fitting = fitting
+        self._kept: dict[str, tuple[Fitting, Bundle]] = {}
+
+    def weigh(
+        self, partition: Partition, patient: Patient, *, contributions: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Attention and contribution of each feature, [features], means over a patient's slides.
+
+        Contributions are None where they are not asked for or cannot be told.
+        """
+        if partition.name not in self._kept:
+            view = seen_by(self._fitting, NUCLEI, partition)
+            self._kept = {partition.name: (view, load_bundle(self._fitting, NUCLEI, partition))}
+        view, bundle = self._kept[partition.name]
+        slides = [slide.slide_id for slide in patient.slides]
+        attention = np.mean([slide_attention(view, bundle, patient, s) for s in slides], axis=0)
+        given = []
+        for slide in slides if contributions else []:
+            told = slide_contribution(view, bundle, patient, slide)
+            given += [] if told is None else [told]
+        contribution = np.asarray(np.mean(given, axis=0), np.float64) if given else None
+        return np.asarray(attention, np.float64), contribution
 
 
 def _write_tests(fitting: Fitting, features: pd.DataFrame, layout: Layout) -> list[Path]:
@@ -117,9 +150,9 @@ def _write_tests(fitting: Fitting, features: pd.DataFrame, layout: Layout) -> li
     labels = features["label"].to_numpy(np.int64)
     tests = compare_features(features[list(FEATURES)], labels, classes=classes)
     store.write_text(layout.nuclei_tests, tests.to_csv(index=False))
-    units = _units(fitting)
+    units = feature_units(fitting)
     with in_print():
-        figure = Figure(figsize=(PAGE_IN, 4.6), layout="constrained")
+        figure = Figure(figsize=(PAGE_IN, 4.1), layout="constrained")
         draw_features(
             figure,
             {
@@ -213,15 +246,28 @@ def nuclei_part(fitting: Fitting) -> Part | None:
     return Part(
         anchor="nuclei",
         title="Nuclei",
-        after="figures",
+        after="cases",
         paragraphs=(
             (
                 "The nuclei of every patch were found and measured, and DL-CNB was re-trained on "
                 "bags of their features, one instance a feature (paper, section 2.4)."
             ),
+            _carried(layout),
         ),
         tables=tuple(tables),
         figures=tuple(figures),
+    )
+
+
+def _carried(layout: Layout) -> str:
+    """Which features carry the model: what its attention weighs most and least."""
+    weights = pd.read_csv(layout.nuclei_weights, usecols=list(FEATURES))
+    middle = weights.median().sort_values(ascending=False, kind="stable")
+    named = [f"{FEATURES[str(n)].lower()} ({w:.2f})" for n, w in middle.items()]
+    return (
+        f"Over {len(weights):,} test patients the model weighs {named[0]}, {named[1]} and "
+        f"{named[2]} most and {named[-1]} least: medians of the attention, 1 where a feature "
+        "weighs as if all weighed the same."
     )
 
 
@@ -240,7 +286,7 @@ def _report_figure(
     )
 
 
-def _units(fitting: Fitting) -> Mapping[str, str]:
+def feature_units(fitting: Fitting) -> Mapping[str, str]:
     """Of the features; µm where every slide tells its scale."""
     if fitting.nuclei is None:
         return {}

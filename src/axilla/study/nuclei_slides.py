@@ -19,7 +19,14 @@ from axilla.core.progress import Reporter
 from axilla.core.types import MicronsPerPixel, PatchGrid, Slide
 from axilla.nuclei.classical import fit_classical
 from axilla.nuclei.feature_bags import feature_values, patch_nuclei
-from axilla.nuclei.segmentation import Segmenter, find_zoom, segment_patches, working_zoom
+from axilla.nuclei.outlining import outline_nuclei
+from axilla.nuclei.segmentation import (
+    Segmenter,
+    find_zoom,
+    segment_patches,
+    segment_pixels,
+    working_zoom,
+)
 from axilla.study.layout import Layout
 from axilla.study.nuclei_segmenting import network_segmenter, working
 from axilla.study.slide_checks import slides_of
@@ -134,19 +141,13 @@ def _measure(
     reader: PatchReader, grid: PatchGrid, *, config: StudyConfig, segmenter: Segmenter | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Nuclei and patches of a slide."""
-    # A patch's own pixels, where µm/px is set, are larger or smaller than the slide's.
-    per_pixel = grid.size_level0 / config.patches.size
-    mpp = None if grid.mpp is None else MicronsPerPixel(grid.mpp * per_pixel)
-    chosen = np.linspace(0, len(grid) - 1, min(len(grid), _SAMPLED_PATCHES)).round().astype(int)
-    sample = _Montage(reader.read(chosen))
-    own = fit_classical(sample.pixels.reshape(-1, 3)[::4]) if segmenter is None else segmenter
-    zoom = find_zoom(sample, own) if mpp is None else working_zoom(mpp)
-    fine = max(1, math.ceil(zoom - 0.05))
+    per_pixel, mpp = _scale(grid, config=config)
+    own, zoom, fine = _fitted(reader, grid, mpp=mpp, segmenter=segmenter)
     per_pixel /= fine
     parts, rows = [], []
     with working(own, len(grid)) as workers:
         for index, instances in enumerate(
-            segment_patches(_read(reader, fine), own, zoom=zoom / fine, workers=workers)
+            segment_patches(_read(reader, fine), own, zoom=zoom, workers=workers)
         ):
             nuclei, density = patch_nuclei(instances, mpp=mpp, enlarged=fine)
             nuclei.insert(0, "patch", index)
@@ -159,20 +160,58 @@ def _measure(
     return table, pd.DataFrame(rows, columns=["patch", "nuclei", "density"])
 
 
+def _scale(grid: PatchGrid, *, config: StudyConfig) -> tuple[float, MicronsPerPixel | None]:
+    """Level-0 pixels and µm of a patch's own pixel, which differs where µm/px is set."""
+    per_pixel = grid.size_level0 / config.patches.size
+    return per_pixel, None if grid.mpp is None else MicronsPerPixel(grid.mpp * per_pixel)
+
+
+def _fitted(
+    reader: PatchReader,
+    grid: PatchGrid,
+    *,
+    mpp: MicronsPerPixel | None,
+    segmenter: Segmenter | None,
+) -> tuple[Segmenter, float, int]:
+    """The slide's segmenter, how much it enlarges, and how much patches are enlarged before."""
+    chosen = np.linspace(0, len(grid) - 1, min(len(grid), _SAMPLED_PATCHES)).round().astype(int)
+    sample = _Montage(reader.read(chosen))
+    own = fit_classical(sample.pixels.reshape(-1, 3)[::4]) if segmenter is None else segmenter
+    zoom = find_zoom(sample, own) if mpp is None else working_zoom(mpp)
+    fine = max(1, math.ceil(zoom - 0.05))
+    return own, zoom / fine, fine
+
+
+def outlined_patches(
+    slide: Slide, tiles: Tiles, rows: NDArray[np.int64], *, config: StudyConfig
+) -> list[NDArray[np.uint8]]:
+    """Some patches of a slide with the outlines of their nuclei, found again as they were found."""
+    grid = tiles.grids[slide.slide_id]
+    segmenter, _ = _segmenter(config)
+    with PatchReader(
+        slide, grid, regions_of(slide, config=config), config=config.patches
+    ) as reader:
+        _, mpp = _scale(grid, config=config)
+        own, zoom, fine = _fitted(reader, grid, mpp=mpp, segmenter=segmenter)
+        pixels = [_enlarged(patch, fine) for patch in reader.read(rows)]
+    return [outline_nuclei(patch, segment_pixels(patch, own, zoom=zoom)) for patch in pixels]
+
+
 def _read(reader: PatchReader, fine: int) -> Iterator[NDArray[np.uint8]]:
-    """Every patch, enlarged where its nuclei are small: what is measured of few pixels is biased.
+    for start in range(0, len(reader), PATCHES_AT_ONCE):
+        stop = min(start + PATCHES_AT_ONCE, len(reader))
+        yield from (_enlarged(patch, fine) for patch in reader.read(np.arange(start, stop)))
+
+
+def _enlarged(patch: NDArray[np.uint8], fine: int) -> NDArray[np.uint8]:
+    """A patch whose nuclei are not small: what is measured of few pixels is biased.
 
     Of nuclei of the same shape and 4 pixels' radius, the smaller were the more rectangular.
     """
-    for start in range(0, len(reader), PATCHES_AT_ONCE):
-        for patch in reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(reader)))):
-            if fine == 1:
-                yield patch
-            else:
-                side = fine * patch.shape[0]
-                yield np.asarray(
-                    cv2.resize(patch, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8
-                )
+    if fine == 1:
+        return patch
+    side = fine * patch.shape[0]
+    return np.asarray(cv2.resize(patch, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 class _Montage:

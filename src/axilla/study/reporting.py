@@ -20,8 +20,8 @@ from axilla.core.methods import method_title
 from axilla.core.progress import Reporter
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.report.budget import render_within
-from axilla.report.contents import CaseView, Figure, Part, ReportContents, Table
-from axilla.study.explaining import explained_method
+from axilla.report.contents import Part, ReportContents, Table
+from axilla.study.cases import cases_intro, cases_of
 from axilla.study.fitting import Fitting
 from axilla.study.flow import flow_of
 from axilla.study.layout import Layout, write_if_new
@@ -31,7 +31,6 @@ from axilla.study.provenance import provenance
 from axilla.study.report_figures import figures_of, rule_text
 from axilla.study.report_parts import further_parts
 from axilla.study.split_sentences import split_sentences, warned_sentences
-from axilla.study.spread import spread_text
 from axilla.study.summary import (
     highlights,
     method_sentences,
@@ -42,8 +41,7 @@ from axilla.study.summary import (
 from axilla.study.tiling import Tiles
 from axilla.study.tripod import tripod, write_tripod
 
-CASES = 6
-"""Cases shown in the report; the others' heat maps lie in the folder `heatmaps`."""
+_NO_SAMPLE = "Cases with the highest and the lowest scores, not a sample of all."
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
 
 
@@ -83,6 +81,7 @@ def _contents(
     parts: tuple[Part, ...],
 ) -> ReportContents:
     config = fitting.config
+    cases = cases_of(fitting, predictions, metrics, layout)
     return ReportContents(
         name=config.name,
         endpoint=" against ".join(fitting.cohort.classes),
@@ -98,7 +97,8 @@ def _contents(
         flow=flow_of(fitting, tiles),
         tables=_tables(layout, fitting, metrics),
         figures=figures_of(layout, metrics, config, predictions),
-        cases=_cases(fitting, predictions, metrics, layout),
+        cases=cases,
+        cases_intro=(f"{_NO_SAMPLE} {cases_intro(fitting, cases)}",) if cases else (),
         published=_published(fitting, metrics),
         settings=shown_settings(config),
         highlights=highlights(metrics),
@@ -219,63 +219,6 @@ _FOLD_NOTES = {
 }
 MOST_FOLDS = 60
 """Rows of the folds' table that the report prints whole."""
-
-
-def _cases(
-    fitting: Fitting, predictions: pd.DataFrame, metrics: Mapping[str, Any], layout: Layout
-) -> tuple[CaseView, ...]:
-    """The test cases with the highest and the lowest scores, as many of each class as there are."""
-    method = explained_method(fitting.config.methods)
-    if method is None or "score" not in predictions.columns:
-        return ()
-    rows = predictions[(predictions["method"] == method) & (predictions["cohort"] == "test")]
-    if "repeat" in rows.columns:
-        rows = rows[rows["repeat"] == 0]
-    rows = rows.sort_values(["score", "patient_id"], ascending=[False, True])
-    chosen = pd.concat([rows.head(CASES // 2), rows.tail(CASES // 2)]).drop_duplicates("patient_id")
-    people = {p.patient_id: p for p in fitting.cohort.patients}
-    threshold = metrics["methods"][method]["test"]["threshold"]
-    found = []
-    for row in chosen.itertuples():
-        patient = people[str(row.patient_id)]
-        for slide in patient.slides[:1]:
-            if not layout.heatmap(slide.slide_id).is_file():
-                continue
-            side = ""
-            if threshold is not None:
-                called = fitting.cohort.classes[int(row.score >= threshold)]
-                side = f", called {called} at the threshold {threshold:.3f}"
-            side = spread_text(row) + side
-            found.append(
-                CaseView(
-                    patient_id=patient.patient_id,
-                    slide_id=slide.slide_id,
-                    truth=fitting.cohort.classes[patient.label],
-                    score=f"{row.score:.3f}{side}",
-                    heatmap=_picture(
-                        layout.heatmap(slide.slide_id),
-                        "Attention over the slide",
-                        numbers=layout.attention(slide.slide_id),
-                    ),
-                    gallery=_picture(layout.gallery(slide.slide_id), "Patches by attention")
-                    if fitting.imported is None
-                    else None,
-                )
-            )
-    return tuple(found)
-
-
-def _picture(path: Path, title: str, *, numbers: Path | None = None) -> Figure:
-    told = numbers is not None and numbers.is_file()
-    return Figure(
-        title=title,
-        caption="",
-        image=path.read_bytes(),
-        media_type="image/png",
-        alt=title,
-        csv_name=numbers.name if numbers is not None and told else "",
-        csv=numbers.read_text(encoding="utf-8") if numbers is not None and told else "",
-    )
 
 
 def _published(fitting: Fitting, metrics: Mapping[str, Any]) -> Table | None:
