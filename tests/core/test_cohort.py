@@ -311,7 +311,8 @@ def test_slides_that_are_not_there_or_not_clear(study, rows):
         (None, "cohort.csv", "no usable patient is N0 or N(+), so there is nothing to tell apart."),
     ]
     assert reading.problems[1].remedy == (
-        "Add the file, correct slide_id, or run with --exclude-failed."
+        "Add the file, correct slide_id, give its path in a column `slide`, or run with "
+        "--exclude-failed."
     )
 
 

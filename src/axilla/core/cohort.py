@@ -60,6 +60,8 @@ class CohortReading:
     problems: tuple[Problem, ...]
     notes: tuple[Problem, ...] = ()
     """What may well be right, and somebody should look at."""
+    unusable: tuple[Patient, ...] = ()
+    """Patients with a problem, so that what is wrong with their slides is told as well."""
 
 
 def read_cohort(config: StudyConfig) -> CohortReading:
@@ -85,6 +87,7 @@ def read_cohort(config: StudyConfig) -> CohortReading:
     problems: list[Problem] = list(told.values())
     excluded: list[Exclusion] = []
     patients: list[Patient] = []
+    unusable: list[Patient] = []
     strata: dict[str, str] = {}
     find: SlideFinder | FeatureFinder | None = None
     if config.uses_slides:
@@ -105,8 +108,8 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         excluded.extend(read.excluded)
         if read.stratum is not None:
             strata[read.patient_id] = read.stratum
-        if patient is not None and not read.problems:
-            patients.append(patient)
+        if patient is not None:
+            (unusable if read.problems else patients).append(patient)
     frame = numeric_where_possible(
         table[table["patient_id"] != ""].drop_duplicates("patient_id").set_index("patient_id")
     )
@@ -119,7 +122,9 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         strata=strata,
     )
     problems.extend(_class_problems(cohort, config))
-    return CohortReading(cohort=cohort, problems=tuple(problems), notes=notes)
+    return CohortReading(
+        cohort=cohort, problems=tuple(problems), notes=notes, unusable=tuple(unusable)
+    )
 
 
 def without(cohort: Cohort, dropped: Mapping[str, tuple[str, str]]) -> Cohort:
@@ -186,13 +191,13 @@ class _PatientReader:
         self.stratum: str | None = None
 
     def patient(self, find: SlideFinder | FeatureFinder | None) -> Patient | None:
-        """The patient, or None where excluded or where `problems` says why."""
+        """The patient, None where outside the endpoint; what is wrong stands in `problems`."""
         self._check_rows()
         label = self._label()
         if self.excluded:
             return None
         # Read on where the label is unclear: all of a patient's problems are told at once.
-        patient = Patient(
+        return Patient(
             patient_id=self.patient_id,
             label=-1 if label is None else label,
             slides=self._slides(find) if find is not None else (),
@@ -200,7 +205,6 @@ class _PatientReader:
             split=self._split(),
             group=self._group(),
         )
-        return None if label is None else patient
 
     def _problem(
         self,

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from axilla.core.cohort import read_cohort, without
+from axilla.core.cohort import CohortReading, read_cohort, without
 from axilla.core.config import StudyConfig, endpoint_name
 from axilla.core.errors import AxillaError, InputProblems, Problem
-from axilla.core.types import Cohort, Exclusion
+from axilla.core.types import Cohort, Exclusion, Patient
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -35,6 +35,8 @@ class Everybody:
     """What is wrong with the table for each of them."""
     notes: tuple[Problem, ...] = ()
     """What of the table somebody should look at."""
+    unusable: tuple[Patient, ...] = ()
+    """Patients whom a problem of the table takes out of every endpoint that they are part of."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,7 +113,9 @@ def read_everybody(config: StudyConfig) -> Everybody:
     studies = config.studies
     if len(studies) == 1:
         reading = read_cohort(studies[0])
-        return Everybody(studies, (reading.cohort,), (reading.problems,), reading.notes)
+        return Everybody(
+            studies, (reading.cohort,), (reading.problems,), reading.notes, reading.unusable
+        )
     readings, fatal = [], []
     for study in studies:
         try:
@@ -132,7 +136,14 @@ def read_everybody(config: StudyConfig) -> Everybody:
         parts=tuple(replace(reading.cohort, strata=strata) for reading in readings),
         found=tuple(reading.problems for reading in readings),
         notes=tuple(dict.fromkeys(note for reading in readings for note in reading.notes)),
+        unusable=_unusable_everywhere(readings),
     )
+
+
+def _unusable_everywhere(readings: Sequence[CohortReading]) -> tuple[Patient, ...]:
+    here = {patient.patient_id for reading in readings for patient in reading.cohort.patients}
+    found = {p.patient_id: p for reading in readings for p in reading.unusable}
+    return tuple(patient for name, patient in found.items() if name not in here)
 
 
 def dropped_by(problems: Sequence[Problem], cohort: Cohort) -> dict[str, tuple[str, str]]:

@@ -87,6 +87,8 @@ class WeightsError(AxillaError, OSError):
 class FeaturesError(AxillaError, ValueError):
     """Features made elsewhere are missing, damaged or do not go together."""
 
+    code = "features"
+
 
 class StatisticsError(AxillaError, ValueError):
     """A figure cannot be computed from these numbers."""

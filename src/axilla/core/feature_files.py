@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from axilla.core.config_encoder import ImportedFeatures
 
+_SHOWN_FOLDERS = 5
+
 
 class FeatureFinder:
     """The folder of features; a slide's file has the slide's id as its name."""
@@ -27,6 +29,27 @@ class FeatureFinder:
         self.folder = config.folder
         self.suffixes = {"auto": (".h5", ".pt"), "pt": (".pt",)}.get(config.format, (".h5",))
         self.owner: dict[str, str] = {}
+        self._refuse_parent()
+
+    def _refuse_parent(self) -> None:
+        """Raise CohortError where not the folder itself, but folders in it, hold features.
+
+        CLAM writes `h5_files` and `pt_files`, TRIDENT a folder for each encoder.
+        """
+        if any(path.suffix in self.suffixes for path in self.folder.iterdir()):
+            return
+        inside = [
+            folder.name
+            for folder in sorted(self.folder.iterdir())
+            if folder.is_dir() and any(path.suffix in self.suffixes for path in folder.iterdir())
+        ]
+        if inside:
+            raise CohortError(
+                "the folder holds no features itself, but the folders in it do: "
+                f"{', '.join(inside[:_SHOWN_FOLDERS])}.",
+                "Set `features:` to one of these.",
+                file=self.folder,
+            )
 
     def slide(
         self,

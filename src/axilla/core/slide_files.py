@@ -49,6 +49,15 @@ def files_of(image: Path) -> tuple[Path, ...]:
     return (image,)
 
 
+def annotations_in(folder: Path | None) -> dict[str, list[Path]]:
+    """Annotations of a folder by what stands before their ending; some viewers write `.XML`."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()) if folder is not None else []:
+        if path.suffix.lower() in ANNOTATION_SUFFIXES and path.is_file():
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
 def belongs(
     slide_id: str, patient_id: str, *, owner: dict[str, str], problem: Callable[..., None]
 ) -> bool:
@@ -87,6 +96,7 @@ class SlideFinder:
         self.ready = config.regions == "patches"
         self.needs_annotation = config.regions == "annotation"
         self.annotation_folder = config.annotation_folder
+        self.annotations = annotations_in(config.annotation_folder)
         self.owner: dict[str, str] = {}
         self.slide_of_file: dict[Path, tuple[str, str]] = {}
         self.by_stem: dict[str, list[Path]] = {}
@@ -179,7 +189,6 @@ class SlideFinder:
         found = self.by_stem.get(slide_id, [])
         if len(found) > 1:
             names = ", ".join(str(path.relative_to(self.folder)) for path in found)
-            names = ", ".join(str(path.relative_to(self.folder)) for path in found)
             problem(
                 f"several files are named {slide_id}: {names}.",
                 "Keep one, or name it in a column `slide`.",
@@ -201,7 +210,8 @@ class SlideFinder:
         if not found:
             problem(
                 f"there is no slide {slide_id}.<{', '.join(s[1:] for s in IMAGE_SUFFIXES)}>.",
-                "Add the file, correct slide_id, or run with --exclude-failed.",
+                "Add the file, correct slide_id, give its path in a column `slide`, or run with "
+                "--exclude-failed.",
                 file=self.folder,
             )
         return tuple(found)
@@ -224,8 +234,7 @@ class SlideFinder:
     def _annotation(self, slide_id: str, problem: Callable[..., None]) -> Path | None:
         if self.annotation_folder is None:
             return None
-        paths = [self.annotation_folder / f"{slide_id}{s}" for s in ANNOTATION_SUFFIXES]
-        found = [path for path in paths if path.is_file()]
+        found = self.annotations.get(slide_id, [])
         if len(found) > 1:
             problem(
                 f"the slide {slide_id} has several annotations: "

@@ -32,6 +32,7 @@ from axilla.study.inputs import check_inputs
 from axilla.study.layout import Layout, write_if_new
 from axilla.study.slide_checks import slides_of
 from axilla.study.tiling import check_memory, is_cut, regions_of, tile_key, tile_slides
+from axilla.study.unannotated import without_annotation
 from axilla.wsi.patches import grid_origins
 from axilla.wsi.ready import region_overview
 from axilla.wsi.regions import outline_rings
@@ -92,11 +93,11 @@ def _audit(config: StudyConfig, *, reporter: Reporter) -> Path:
     if fatal or checked.cohort is None:
         raise InputProblems(fatal)
     tiles = tile_slides(checked.cohort, config=config, exclude_failed=True, reporter=reporter)
-    everybody = read_everybody(config).cohort
-    slides = slides_of(everybody.patients)
+    everybody = read_everybody(config)
+    slides = slides_of((*everybody.cohort.patients, *everybody.unusable))
     failed, drawn_now = _draw_all(slides, config=config, reporter=reporter)
     layout = Layout(config.out)
-    page = _page(everybody, _reasons(checked.problems, tiles.cohort), failed, config)
+    page = _page(slides, _reasons(checked.problems, tiles.cohort), failed, config)
     write_if_new(layout.audit_index, render_audit(page))
     reporter.done(
         "audit",
@@ -266,14 +267,14 @@ def _reasons(problems: Sequence[Problem], cohort: Cohort) -> dict[str, list[str]
 
 
 def _page(
-    everybody: Cohort,
+    slides: Sequence[Slide],
     reasons: dict[str, list[str]],
     failed: dict[str, Problem],
     config: StudyConfig,
 ) -> AuditPage:
     cards = [
         _card(slide, tuple(reasons.get(slide.patient_id, ())), failed.get(slide.slide_id), config)
-        for slide in slides_of(everybody.patients)
+        for slide in slides
     ]
     shown = {card.patient_id for card in cards}
     missing = [
@@ -302,6 +303,8 @@ def _card(
         remarks.append(_sentence(failure))
     if grid is not None:
         caption = f"Patches: {len(grid):,} kept, {grid.dropped:,} dropped."
+        if without_annotation([slide], config=config):
+            remarks.append("No annotation: all tissue that is found was taken.")
         if grid.repaired:
             remarks.append(f"Repaired: outlines that cross themselves ({grid.repaired}).")
         if len(grid) < config.bags.size:

@@ -149,7 +149,7 @@ def _plain(problem: Problem) -> dict[str, Any]:
 
 
 def _divided(
-    group: Iterable[Path], key_of: Callable[[Path], K], pool: ThreadPoolExecutor
+    group: Iterable[Path], key_of: Callable[[Path], K | None], pool: ThreadPoolExecutor
 ) -> list[list[Path]]:
     """The parts of a group that have a key in common with another member."""
 
@@ -174,8 +174,10 @@ def _parts(image: Path) -> list[Path]:
     return [image, *(path for path in beside if path.is_file())]
 
 
-def _size(image: Path) -> tuple[int, ...]:
-    return tuple(part.stat().st_size for part in _parts(image))
+def _size(image: Path) -> tuple[int, ...] | None:
+    """Sizes of the files of a slide; None where they are empty, which makes no two the same."""
+    sizes = tuple(part.stat().st_size for part in _parts(image))
+    return sizes if any(sizes) else None
 
 
 def _edges(image: Path) -> str:

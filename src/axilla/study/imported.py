@@ -104,7 +104,7 @@ def check_imported(
             problems.append(
                 Problem(
                     error.problem.cause, error.problem.remedy, patient=slide.patient_id,
-                    file=slide.features, fatal=False,
+                    file=slide.features, fatal=False, slide=slide.slide_id, code=error.code,
                 )
             )  # fmt: skip
             continue
@@ -201,7 +201,11 @@ def _facts(found: SlideFeatures, identity: str) -> FileFacts:
 def _disagreements(facts: Mapping[str, FileFacts], slides: list[Slide]) -> list[Problem]:
     """Files that are not like most: another length, or another encoder where they say which."""
     lengths = Counter(f.dimension for f in facts.values())
-    encoders = Counter(f.encoder for f in facts.values() if f.encoder is not None)
+    # As spelled by most, but told apart by letters and digits: TRIDENT's uni_v1 is STAMP's uni-v1.
+    spelled = Counter(f.encoder for f in facts.values() if f.encoder is not None)
+    encoders: Counter[str] = Counter()
+    for name, count in spelled.items():
+        encoders[_plain(name)] += count
     remedy = "Give the features of one encoder for all slides, or run with --exclude-failed."
     problems = []
     for slide in slides:
@@ -214,16 +218,18 @@ def _disagreements(facts: Mapping[str, FileFacts], slides: list[Slide]) -> list[
                 f"the features have {found.dimension} numbers a patch, but most slides have "
                 f"{length}."
             )
-        elif found.encoder is not None and found.encoder != encoders.most_common(1)[0][0]:
-            cause = (
-                f"the features are by {found.encoder}, but most slides' are by "
-                f"{encoders.most_common(1)[0][0]}."
-            )
+        elif found.encoder is not None and _plain(found.encoder) != encoders.most_common(1)[0][0]:
+            usual = encoders.most_common(1)[0][0]
+            shown = next(name for name, _ in spelled.most_common() if _plain(name) == usual)
+            cause = f"the features are by {found.encoder}, but most slides' are by {shown}."
         else:
             continue
         problems.append(
-            Problem(cause, remedy, patient=slide.patient_id, file=slide.features, fatal=False)
-        )
+            Problem(
+                cause, remedy, patient=slide.patient_id, file=slide.features, fatal=False,
+                slide=slide.slide_id, code=FeaturesError.code,
+            )
+        )  # fmt: skip
     return problems
 
 

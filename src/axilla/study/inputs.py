@@ -20,6 +20,7 @@ from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
 from axilla.study.people import check_saved_split
 from axilla.study.slide_checks import check_slides, slides_of
 from axilla.study.telling import telling_columns
+from axilla.study.unannotated import unannotated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +66,16 @@ def check_inputs(
     cohort = everybody.cohort
     notes: list[Problem] = list(everybody.notes)
     shared: list[Problem] = []
-    slides = slides_of(cohort.patients) if config.imported is None else []
-    if config.uses_slides:
-        patients = cohort.patients if slides else ()
+    # Slides of patients whom the table puts out as well: all that is wrong is told at once.
+    patients = (*cohort.patients, *everybody.unusable)
+    slides = slides_of(patients) if config.imported is None else []
+    if slides:
         for found in check_slides(patients, config, reporter=reporter, memory=memory):
             shared.extend(found.problems)
             notes.extend(found.notes)
+        bare = unannotated(slides, config=config)
+        if bare is not None:
+            (shared if bare.fatal else notes).append(bare)
     for note in notes:
         reporter.say(f"note      {note}")
     if slides_only:
@@ -78,7 +83,8 @@ def check_inputs(
         return CheckResult(everybody.without(shared), problems=problems, notes=tuple(notes))
     shared.extend(alike_patients(cohort, config=config))
     if config.imported is not None:
-        shared.extend(check_imported(cohort, config=config, reporter=reporter)[1])
+        everyone = replace(cohort, patients=patients)
+        shared.extend(check_imported(everyone, config=config, reporter=reporter)[1])
     elif config.uses_slides:
         if config.uses_patches:
             shared.extend(_check_encoder(config))

@@ -30,6 +30,7 @@ from axilla.study.plain import STAGED, plain_sentences, plain_table
 from axilla.study.provenance import provenance
 from axilla.study.report_figures import figures_of, rule_text
 from axilla.study.report_parts import further_parts
+from axilla.study.slide_checks import slides_of
 from axilla.study.split_sentences import split_sentences, warned_sentences
 from axilla.study.summary import (
     highlights,
@@ -40,6 +41,7 @@ from axilla.study.summary import (
 )
 from axilla.study.tiling import Tiles
 from axilla.study.tripod import tripod, write_tripod
+from axilla.study.unannotated import unannotated_sentences
 
 _NO_SAMPLE = "Cases with the highest and the lowest scores, not a sample of all."
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
@@ -82,6 +84,7 @@ def _contents(
 ) -> ReportContents:
     config = fitting.config
     cases = cases_of(fitting, predictions, metrics, layout)
+    slides = [] if tiles is None else slides_of(tiles.cohort.patients)
     return ReportContents(
         name=config.name,
         endpoint=" against ".join(fitting.cohort.classes),
@@ -93,6 +96,7 @@ def _contents(
             *warning_sentences(fitting, metrics),
             *warned_sentences(config, fitting.partitions),
             *outline_sentences({} if tiles is None else tiles.repaired()),
+            *unannotated_sentences(slides, config=config),
         ),
         flow=flow_of(fitting, tiles),
         tables=_tables(layout, fitting, metrics),

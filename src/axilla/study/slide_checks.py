@@ -81,7 +81,7 @@ def check_slides(
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     for patient in patients:
-        if all(slide.slide_id in bare for slide in patient.slides):
+        if patient.slides and all(slide.slide_id in bare for slide in patient.slides):
             yield Fit(problems=(replace(without_tissue(patient), code="slide"),))
 
 
