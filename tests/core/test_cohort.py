@@ -328,13 +328,14 @@ def test_a_folder_that_is_not_there(study, rows, key, tmp_path):
 def test_annotations(study, rows, tmp_path):
     folder = tmp_path / "annotations"
     folder.mkdir()
-    for name in ("007.json", "8.xml", "9.geojson", "9.xml"):
+    for name in ("007.json", "8.XML", "9.geojson", "9.xml"):
         (folder / name).write_text("{}")
     config = study(rows, slides=SVS, annotations=folder, regions="annotation")
     reading = read_cohort(config)
     assert [p.slides[0].annotation for p in reading.cohort.patients] == [
-        folder / "007.json", folder / "8.xml",
+        folder / "007.json", folder / "8.XML",
     ]  # fmt: skip
+    assert [p.patient_id for p in reading.unusable] == ["9", "10"]
     assert told(reading) == [
         ("9", "annotations", "the slide 9 has several annotations: 9.geojson, 9.xml."),
         ("10", "10.svs", "the slide 10 has no annotation, and `regions: annotation` needs one."),

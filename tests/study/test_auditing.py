@@ -70,7 +70,9 @@ def test_every_slide_is_drawn_and_every_trouble_named(settings: dict[str, Any]) 
     }  # fmt: skip
     text = page.read_text(encoding="utf-8")
     cards = dict(re.findall(r"<li[^>]*>(?:(?!</li>).)*?<h2>(\w)</h2>(.*?)</li>\n", text, re.DOTALL))
-    assert list(cards) == ["B", "C", "D", "A", "E"], "those with a remark first"
+    assert list(cards) == ["B", "C", "D", "E", "A"], "those with a remark first"
+    assert "No annotation: all tissue that is found was taken." in cards["E"]
+    assert "No annotation" not in cards["A"] + cards["B"]
     assert "Patches: 16 kept, 0 dropped." in cards["A"]
     assert "Repaired: outlines that cross themselves (1)." in cards["B"]
     assert "lies wholly outside the slide of 96 x 96 pixels" in cards["C"]
@@ -153,7 +155,8 @@ def test_check_and_tile_tell_repairs(settings: dict[str, Any]) -> None:
     config = StudyConfig.model_validate(settings)
     told = Told()
     check(config, reporter=told)
-    (note,) = told.lines
+    note, bare = told.lines
+    assert "1 of 5 slides has no annotation (E)" in bare
     assert "patient B" in note
     assert "1 of 1 regions of slide B has an outline that crosses itself" in note
 

@@ -243,6 +243,21 @@ def test_a_wrong_file_names_patient_and_file(
     assert [(e.patient_id, e.step) for e in result.cohort.excluded] == [("P03", "check")]
 
 
+def test_one_encoder_in_two_spellings(settings: dict[str, Any]) -> None:
+    axilla.features_from_arrays(feats(settings), "P03", vectors(3), encoder="UNI-v1")
+    assert check(config_of(settings)) == ()
+
+
+def test_the_folder_above_the_features(settings: dict[str, Any]) -> None:
+    (feats(settings).parent / "pt_files").mkdir()
+    (problem,) = check(config_of(settings, features={"folder": feats(settings).parent}))
+    assert problem.fatal
+    assert problem.cause == (
+        f"the folder holds no features itself, but the folders in it do: {feats(settings).name}."
+    )
+    assert problem.file == feats(settings).parent
+
+
 def test_two_files_of_one_slide(settings: dict[str, Any]) -> None:
     torch.save(torch.from_numpy(vectors(3)), feats(settings) / "P03.pt")
     problems = check(config_of(settings))

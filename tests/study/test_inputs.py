@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from axilla.core.cohort_union import read_everybody
 from axilla.core.config import StudyConfig
 from axilla.core.errors import InputProblems
+from axilla.core.types import Patient
 from axilla.study.chain import check, run
+from axilla.study.slide_checks import slides_of
+from axilla.study.unannotated import unannotated_sentences
 
 Make = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("coarse_pictures")
@@ -88,6 +93,46 @@ def test_two_problems_of_one_slide_are_both_told(broken: dict[str, Any]) -> None
     (broken["annotations"] / "B3.json").write_text("{", encoding="utf-8")
     found = [p for p in check(StudyConfig.model_validate(broken)) if p.patient == "B3"]
     assert [p.file.name for p in found if p.file] == ["B3.json", "B3.png"]
+
+
+def test_slides_of_who_has_a_problem_in_the_table_are_checked_too(broken: dict[str, Any]) -> None:
+    shutil.copy(broken["slides"] / "G00.png", broken["slides"] / "B7.png")
+    (broken["annotations"] / "B6.json").write_text("{", encoding="utf-8")
+    found = check(StudyConfig.model_validate(broken))
+    causes = {p: [f.cause for f in found if f.patient == p] for p in ("B6", "B7", "G00")}
+    assert [len(told) for told in causes.values()] == [2, 2, 1]
+    assert "stands in 2 rows" in causes["B6"][0]
+    assert "annotation of slide B6" in causes["B6"][1]
+    assert "`age` is missing" in causes["B7"][0]
+    assert "byte for byte, as slide G00 of patient G00" in causes["B7"][1]
+
+
+def test_slides_without_annotation_beside_others(plain_study: Make) -> None:
+    settings = plain_study([row(p, nodes=i % 2) for i, p in enumerate(GOOD)], GOOD)
+    notes = settings["slides"].parent / "annotations"
+    config = StudyConfig.model_validate(settings | {"annotations": notes})
+    for patient in GOOD[2:]:
+        (notes / f"{patient}.JSON").write_text(outline(16, 80), encoding="utf-8")
+    (notes / "G01.svs.json").write_text(outline(16, 80), encoding="utf-8")
+    assert check(config) == ()
+    (note,) = json.loads((config.out / "check.json").read_text(encoding="utf-8"))["notes"]
+    assert note["cause"].startswith("2 of 20 slides have no annotation (G00, G01), and all tissue")
+    assert note["cause"].endswith("Files there are named G01.svs.json.")
+    (sentence,) = unannotated_sentences(slides_of(_patients(config)), config=config)
+    assert sentence.startswith("2 of 20 slides have no annotation (G00, G01): all tissue")
+    alike = config.model_copy(update={"regions": "tissue"})
+    assert unannotated_sentences(slides_of(_patients(alike)), config=alike) == ()
+    # Not one: another study's folder, or other names; nobody goes on with that unawares.
+    for path in notes.glob("*.JSON"):
+        path.unlink()
+    (problem,) = check(config)
+    assert problem.fatal
+    assert problem.cause.startswith("none of the 20 slides has an annotation here.")
+    assert problem.file == notes
+
+
+def _patients(config: StudyConfig) -> tuple[Patient, ...]:
+    return read_everybody(config).cohort.patients
 
 
 def test_tissue_is_searched_and_told_once(broken: dict[str, Any]) -> None:

@@ -86,6 +86,7 @@ def test_equal_files_are_found_by_their_whole_content(tmp_path: Path) -> None:
     files = {
         "a.tif": long, "b.tif": bytes(middle), "c.tif": long, "d.tif": long + b"x",
         "e.png": b"same", "f.png": b"same", "g.png": b"else", "h.png": b"same",
+        "i.png": b"", "j.svs": b"",
     }  # fmt: skip
     paths = [write(tmp_path / name, content) for name, content in files.items()]
     groups = same_files([*paths, tmp_path / "gone.tif"], memory=memory_of(tmp_path / "out"))

@@ -74,9 +74,9 @@ def _share(missing: Sequence[Slide], slides: Sequence[Slide]) -> str:
 
 def _near(missing: Sequence[Slide], folder: Path | None) -> str:
     """Files whose name begins as that of a slide without annotation, such as A.svs.geojson."""
-    stems = {stem.casefold(): stem for stem in annotations_in(folder)}
+    files = [path for paths in annotations_in(folder).values() for path in paths]
     ids = tuple(slide.slide_id.casefold() for slide in missing)
-    found = [stem for folded, stem in stems.items() if folded.startswith(ids)]
+    found = [path.name for path in files if path.stem.casefold().startswith(ids)]
     return f" Files there are named {_listed(found)}." if found else ""
 
 
