@@ -26,7 +26,7 @@ def models(
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FOLDER...]", exists=True, file_okay=False,
+            metavar="FOLDER", exists=True, file_okay=False,
             help="Where to look, six levels deep; the folder at hand if none is given.",
         ),
     ] = None,
