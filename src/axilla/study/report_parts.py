@@ -227,7 +227,7 @@ def _table(named: Named) -> Table:
     one = len(cohorts) == 1
     crossed = named.stem.startswith("cross_")
     return Table(
-        title=f"{named.caption}: {str(cohorts[0]).lower()} cohort" if one else named.caption,
+        title=f"{named.caption}, in the {str(cohorts[0]).lower()} cohort" if one else named.caption,
         columns=tuple(map(str, frame.columns)),
         rows=tuple(tuple(map(str, row)) for row in frame.itertuples(index=False)),
         notes=named.table.notes,
