@@ -50,9 +50,32 @@ def test_a_percentage_in_parentheses_stays_beside_its_count() -> None:
 
 def test_only_a_table_wide_with_intervals_stacks_them() -> None:
     interval = "0.8 [0.7, 0.9]"
-    assert lay_out(table(("AUC", *[interval] * 6))).stacked
+    assert lay_out(table(("AUC", *[interval] * 7))).stacked
+    assert lay_out(table(("A method with a name of many words", "AUC", *[interval] * 5))).stacked
     assert not lay_out(table(("AUC", *[interval] * 5))).stacked
-    assert not lay_out(table(("AUC", *["0.8"] * 9))).stacked
+    assert not lay_out(table(("AUC", *["0.8"] * 30))).stacked
+
+
+def test_a_table_of_many_columns_is_set_closer() -> None:
+    assert lay_out(table(("AUC", *["0.8"] * 11))).dense
+    assert not lay_out(table(("AUC", *["0.8"] * 10))).dense
+
+
+def test_only_short_words_are_kept_whole() -> None:
+    texts = ("N+(>=3)", "two words", "a-word-of-many-letters", "")
+    row = lay_out(table(("a", *texts))).blocks[0][0]
+    assert [cell.whole for cell in row.cells] == [True, False, False, False]
+
+
+def test_a_column_that_the_title_tells_is_in_the_download_only() -> None:
+    told = Table(
+        title="t", columns=("Method", "Cohort", "n"), rows=(("a", "Test", "9"),), csv_name="t.csv",
+        download_only=("Cohort",),
+    )  # fmt: skip
+    view = lay_out(told)
+    assert [cell.text for cell in view.head] == ["Method", "n"]
+    assert [cell.text for cell in view.blocks[0][0].cells] == ["9"]
+    assert view.csv == "Method,Cohort,n\na,Test,9\n"
 
 
 def test_group_rows_open_blocks_and_their_members_are_indented() -> None:

@@ -156,6 +156,7 @@ def test_three_classes() -> None:
     )
     assert "about 60 are N0 (95% CI 52 to 67), 20 are N+(1-2)" in told[0]
     # Right: 130 of 200; too low: 15 + 20 + 5 = 40; too high: 30.
-    assert "right in 65 of the 100 (95% CI 57 to 72)" in told[1]
-    assert "in 20 the call would be too low a stage (95% CI 14 to 27), and in 15 too" in told[1]
+    assert told[1] == ("Calling everybody N0, without a model, would be right in 60 of the 100.")
+    assert "right in 65 of the 100 (95% CI 57 to 72)" in told[2]
+    assert "in 20 the call would be too low a stage (95% CI 14 to 27), and in 15 too" in told[2]
     assert plain_table(classes, {"methods": {"clinical": {"test": entry}}}) is None

@@ -101,6 +101,8 @@ def test_the_report_of_a_clinical_study(settings: dict[str, Any], coarse_picture
     assert "score_median" in found["scores_clinical_test.csv"]
     for name in ("confusion_clinical_test.csv", "scores_clinical_test.csv"):
         assert "P00" not in found[name], "no patient's row"
+        written = config.out / "figures" / name
+        assert written.read_text(encoding="utf-8") == found[name], "one layout, not two"
 
     text = re.sub(r"<[^>]+>", " ", page)
     assert "The threshold 0.5 was fixed beforehand" in text
@@ -151,7 +153,7 @@ def test_what_a_clinic_asks_has_sections(settings: dict[str, Any], coarse_pictur
     titles = [figure.title for figure in parts["calibration"].figures]
     assert titles == [f"Calibration, {method_title(method)}" for method in methods]
     assert [figure.csv_name for figure in parts["decision"].figures] == [
-        "decision.csv", "precision_recall.csv",
+        "decision_curve.csv", "precision_recall.csv",
     ]  # fmt: skip
     assert {entry["method"] for entry in result.metrics["subgroups"]} == set(methods)
     spared, chosen = parts["decision"].paragraphs
@@ -160,16 +162,16 @@ def test_what_a_clinic_asks_has_sections(settings: dict[str, Any], coarse_pictur
 
 
 def test_the_numbers_of_a_confusion_matrix() -> None:
-    text = confusion_numbers([[5, 1], [2, 3]], ("a", "b,c"))
-    assert text.splitlines() == ["true,called,patients", "a,a,5", 'a,"b,c",1', '"b,c",a,2',
-                                 '"b,c","b,c",3']  # fmt: skip
+    frame = confusion_numbers([[5, 1], [2, 3]], ("a", "b,c"))
+    assert frame.to_dict("list") == {
+        "true": ["a", "a", "b,c", "b,c"], "called": ["a", "b,c"] * 2, "patients": [5, 1, 2, 3],
+    }  # fmt: skip
 
 
 def test_the_numbers_of_boxes() -> None:
     scores = pd.DataFrame({"label": [0] * 5, "score": [0.1, 0.2, 0.3, 0.4, 0.5]})
-    text = box_numbers(("a", "b"), scores, threshold=0.45)
-    rows = list(csv.DictReader(io.StringIO(text)))
-    found = {(r["quantity"], r["true"]): r["value"] for r in rows}
+    frame = box_numbers(("a", "b"), scores, threshold=0.45)
+    found = {(r["quantity"], r["true"]): r["value"] for r in frame.to_dict("records")}
     # numpy's percentiles interpolate linearly: the 5th of five values is 0.1 + 0.2 * 0.1.
     assert float(found["score_whisker_low", "a"]) == pytest.approx(0.12)
     assert float(found["score_median", "a"]) == pytest.approx(0.3)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.special import chdtrc, logit
 
+from axilla.analysis.logistic import fit_logistic
 from axilla.core.errors import StatisticsError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def interaction_test(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) ->
 
     Notes
     -----
-    Fitted by statsmodels. Source: Hosmer, Lemeshow and Sturdivant 2013,
+    Source: Hosmer, Lemeshow and Sturdivant 2013,
     doi:10.1002/9781118548387.
     """
     truth = np.asarray(labels, dtype=np.float64)
@@ -77,9 +77,11 @@ def interaction_test(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) ->
         _need_overlap(str(level), steps[own & (truth == 1)], steps[own & (truth == 0)])
     # The test does not change with the scale of the logits, the fit becomes steadier.
     steps = (steps - steps.mean()) / steps.std()
-    smaller = np.column_stack([member, steps])
-    larger = np.column_stack([member, member * steps[:, None]])
-    gain = _log_likelihood(truth, larger) - _log_likelihood(truth, smaller)
+    # An intercept, and of every group but the first how it differs: the same models.
+    others = member[:, 1:]
+    common = np.column_stack([np.ones(len(truth)), others, steps])
+    own_slopes = np.column_stack([common, others * steps[:, None]])
+    gain = _log_likelihood(truth, own_slopes) - _log_likelihood(truth, common)
     chi_square, df = max(0.0, 2 * gain), len(levels) - 1
     return LikelihoodRatio(chi_square, df, float(chdtrc(df, chi_square)))
 
@@ -100,25 +102,10 @@ def _need_overlap(level: str, positives: NDArray[Any], negatives: NDArray[Any]) 
 
 
 def _log_likelihood(truth: NDArray[np.float64], design: NDArray[np.float64]) -> float:
-    from statsmodels.discrete.discrete_model import Logit
-    from statsmodels.tools.sm_exceptions import ModelWarning
-
-    # A step that overflows says only that a probability is 0 or 1; whether the fit came to rest is
-    # what the warnings of the model say.
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("error", ModelWarning)
-        try:
-            fit = Logit(truth, design).fit(method="newton", maxiter=100, disp=False)
-        except (ModelWarning, np.linalg.LinAlgError) as error:
-            raise _no_fit() from error
-    value = float(fit.llf)
-    if not np.isfinite(value):
-        raise _no_fit()
-    return value
-
-
-def _no_fit() -> StatisticsError:
-    return StatisticsError(
-        "the logistic regression does not converge.",
-        "The groups are too small or nearly separated; gather more patients.",
-    )
+    try:
+        return fit_logistic(truth, design).log_likelihood
+    except StatisticsError as error:
+        raise StatisticsError(
+            "the logistic regression does not converge.",
+            "The groups are too small or nearly separated; gather more patients.",
+        ) from error

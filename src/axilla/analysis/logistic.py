@@ -1,6 +1,7 @@
 """Logistic regression by maximum likelihood, with its covariance, and the log-odds it works on.
 
-Only what calibration needs: an offset and standard errors, which scikit-learn's does not have.
+Only what calibration and the interaction test need: an offset, standard errors and the likelihood,
+which scikit-learn's does not have.
 """
 
 from __future__ import annotations
@@ -29,10 +30,14 @@ means that the likelihood has no maximum: it still rises where the coefficient g
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogisticFit:
-    """Coefficients [k] in log-odds, float64, and their covariance [k, k]."""
+    """The maximum of the likelihood."""
 
     coefficients: NDArray[np.float64]
+    """[k], log-odds."""
     covariance: NDArray[np.float64]
+    """[k, k], of the coefficients."""
+    log_likelihood: float
+    """At the maximum."""
 
 
 def parse_probabilities(
@@ -128,7 +133,8 @@ def fit_logistic(
     # Back to the columns as they came: slope / sd, and the intercept at 0 and not at the mean.
     back = np.diag(np.append(1.0, 1 / scale))
     back[0, 1:] = -centre / scale
-    return LogisticFit(back @ beta, back @ covariance @ back.T)
+    likelihood = _log_likelihood(labels, fixed + columns @ beta)
+    return LogisticFit(back @ beta, back @ covariance @ back.T, likelihood)
 
 
 def _maximise(

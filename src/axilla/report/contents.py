@@ -46,6 +46,9 @@ class Table:
     """Name of the table's download inside the file; empty where none is offered."""
     number_columns: tuple[int, ...] | None = None
     """Columns of numbers, from 0; None finds them by their cells."""
+    download_only: tuple[str, ...] = ()
+    """Columns that only the download has: those of which the title says what every row would; not
+    together with `number_columns`."""
     listed: bool = False
     """Cells are sentences: on a phone each row becomes a list of its cells."""
 

@@ -32,6 +32,8 @@ class EndpointEntry:
     summary: tuple[str, ...] = ()
     plain: tuple[str, ...] = ()
     """In plain language, before `summary`."""
+    warnings: tuple[str, ...] = ()
+    """For whom the figures do not hold."""
 
     @property
     def address(self) -> str:

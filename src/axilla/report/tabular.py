@@ -5,18 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from axilla.report.contents import Table
 
 _NUMBER = re.compile(r"\s*(?:p\s*)?[<>=≤≥~≈±+−-]{0,2}\s*\d", re.IGNORECASE)
-_NO_VALUE = frozenset({"", "-", "–", "—", "na", "n/a", "nan", "not estimable", "not computed"})
+_NO_VALUE = frozenset(
+    {"", "-", "–", "—", "na", "n/a", "nan", "not estimable", "not computed", "reference"}
+)
 _INTERVAL = re.compile(r"(?P<value>[^\[\]]*\S)\s*(?P<interval>\[[^\[\]]*\])\s*")
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.])")
-_WIDE_COLUMNS = 6
-"""From so many columns of intervals on, an interval goes beneath its value: it fits a page then."""
+_WIDE_CHARACTERS = 105
+"""Of a row, the widest cells added up: beyond, an interval goes beneath its value, so that the
+table fits a page's width."""
+_DENSE_COLUMNS = 12
+"""From so many columns on they are set closer and smaller."""
+_WHOLE_CHARACTERS = 16
+"""A single word of so many is not broken in two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,11 @@ class Cell:
     number: bool = False
     marks: str = ""
     """Of footnotes, set as a superscript behind the text."""
+
+    @property
+    def whole(self) -> bool:
+        """A short word, such as `N+(>=3)`: a line must not break in it."""
+        return 0 < len(self.text) <= _WHOLE_CHARACTERS and not self.text.split()[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,8 @@ class TableView:
     """Rows that belong together: no page break within, a hairline between."""
     stacked: bool
     """Intervals stand beneath their values."""
+    dense: bool
+    """Many columns: set closer and smaller."""
     notes: tuple[str, ...]
     csv_name: str
     csv: str
@@ -64,21 +78,39 @@ class TableView:
 
 def lay_out(table: Table) -> TableView:
     """Find a table's number columns, group rows and shared first cells (see `Table`)."""
+    csv = table_csv(table) if table.csv_name else ""
+    table = _shown(table)
     numbers = _number_columns(table)
     rows = _rows(table, numbers)
-    intervals = sum(
-        any(row.cells[i].interval for row in rows) for i in range(len(table.columns) - 1)
-    )
     return TableView(
         title=table.title,
         head=tuple(Cell(text, number=i in numbers) for i, text in enumerate(table.columns)),
         blocks=_blocks(rows),
-        stacked=intervals >= _WIDE_COLUMNS,
+        stacked=_is_wide(table, rows),
+        dense=len(table.columns) >= _DENSE_COLUMNS,
         notes=table.notes,
         csv_name=table.csv_name,
-        csv=table_csv(table) if table.csv_name else "",
+        csv=csv,
         listed=table.listed,
     )
+
+
+def _shown(table: Table) -> Table:
+    """The table without the columns that only its download has."""
+    kept = [i for i, name in enumerate(table.columns) if name not in table.download_only]
+    return replace(
+        table,
+        columns=tuple(table.columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+    )
+
+
+def _is_wide(table: Table, rows: list[Row]) -> bool:
+    """Whether intervals beside their values make the table wider than a page."""
+    if not any(cell.interval for row in rows for cell in row.cells):
+        return False
+    columns = zip(*table.rows, strict=True)
+    return sum(max(map(len, column)) + 2 for column in columns) > _WIDE_CHARACTERS
 
 
 def _number_columns(table: Table) -> frozenset[int]:

@@ -23,7 +23,7 @@ from axilla.study.case_explaining import explain_case
 from axilla.study.cases import asked_cases
 from axilla.study.describing import describe_cohort, subgroups_of
 from axilla.study.embedding import embed_slides
-from axilla.study.evaluating import evaluate_predictions, write_table
+from axilla.study.evaluating import MEASURING, evaluate_predictions, write_table
 from axilla.study.explaining import explain_all
 from axilla.study.explaining_imported import explain_imported
 from axilla.study.fitting import Fitting
@@ -49,6 +49,7 @@ from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains, estimate_stains, fit_stains
 from axilla.study.tiling import Tiles, check_memory, keep_patients, tile_slides, tiles_of
 from axilla.study.training import train_all
+from axilla.study.training_figures import histories, write_trainings
 
 Step = Literal["tile", "embed", "train", "predict", "evaluate", "explain", "report"]
 STEPS: tuple[Step, ...] = (
@@ -359,12 +360,13 @@ def _evaluate(
     thresholds = locked_thresholds(fitting)
     fold_names = {p.fold: p.held_out for p in fitting.partitions if p.held_out is not None}
     key = store.digest(
-        "evaluate", "use", store.file_identity(layout.predictions, content=True), thresholds,
+        "evaluate", MEASURING, store.file_identity(layout.predictions, content=True), thresholds,
         config.model_dump(
             mode="json", include={"endpoint", "threshold", "clinical", "prevalence"}
         ),
         store.file_identity(config.cohort, content=True), [dict(p.cohort_of) for p in
-        fitting.partitions], *([sorted(fold_names.items())] if fold_names else []),
+        fitting.partitions], [store.file_identity(path, content=True) for path in
+        histories(fitting).values()], *([sorted(fold_names.items())] if fold_names else []),
     )  # fmt: skip
     if store.step_is_done(config.out, "evaluate", key=key):
         reporter.done("evaluate", "done before")
@@ -387,6 +389,7 @@ def _evaluate(
             layout.tables / name, table, caption="Patient and tumor characteristics",
             notes=table.attrs.get("notes", ()),
         )  # fmt: skip
+    files += write_trainings(fitting)
     store.write_step(config.out, "evaluate", key=key, files=files)
     reporter.done("evaluate", "tables and figures written")
     return metrics

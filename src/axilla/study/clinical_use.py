@@ -104,7 +104,7 @@ def draw_clinical_use(
     Yields
     ------
     Drawn
-        `calibration_<method>`, `decision`, `precision_recall` and `subgroups_<method>`.
+        `calibration_<method>`, `decision_curve`, `precision_recall` and `subgroups_<method>`.
     """
     if "score" not in predictions.columns:
         return
@@ -113,10 +113,11 @@ def draw_clinical_use(
         for (cohort, method), rows in pooled_scores(predictions).items()
         if cohort == COHORT and rows["label"].nunique() == 2
     }
-    title = f"{_title(cohort_titles)} cohort"
+    where = f"{_title(cohort_titles)} cohort"
+    title = where[:1].upper() + where[1:]
     names = list(classes or ("negative", "positive"))
     for method, rows in scores.items():
-        yield _calibration(method, rows, names, title=f"{method_title(method)}, {title}")
+        yield _calibration(method, rows, names, title=f"{method_title(method)}, {where}")
     if scores:
         yield _decision(scores, title=title)
         yield _ranking(scores, title=title)
@@ -126,7 +127,7 @@ def draw_clinical_use(
         figure = Figure(figsize=forest_size(entry), layout="constrained")
         axes = figure.subplots()
         draw_forest(axes, entry)
-        figure.suptitle(f"AUC by subgroup: {method_title(entry['method'])}, {title}")
+        figure.suptitle(f"AUC by subgroup: {method_title(entry['method'])}, {where}")
         yield Drawn(f"subgroups_{entry['method']}", figure, subgroup_table(entry).frame)
 
 
@@ -175,7 +176,7 @@ def _decision(scores: Mapping[str, pd.DataFrame], *, title: str) -> Drawn:
         for name, curve in curves.items()
         for point in curve.points
     ]
-    return Drawn("decision", figure, pd.DataFrame(numbers))
+    return Drawn("decision_curve", figure, pd.DataFrame(numbers))
 
 
 def _ranking(scores: Mapping[str, pd.DataFrame], *, title: str) -> Drawn:

@@ -23,8 +23,11 @@ from axilla.core import store
 from axilla.core.config import Threshold
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.study.clinical_use import clinical_use_tables, draw_clinical_use
-from axilla.study.evaluation_figures import draw_evaluation
+from axilla.study.evaluation_figures import Drawn, draw_evaluation
 from axilla.study.layout import Layout
+
+MEASURING = 2
+"""Counts up whenever the same predictions come to give other figures, tables or pictures."""
 
 
 def evaluate_predictions(
@@ -94,11 +97,7 @@ def evaluate_predictions(
             draw_evaluation(predictions, metrics, classes=classes, cohort_titles=titles),
             draw_clinical_use(predictions, metrics, classes=classes, cohort_titles=titles),
         ):
-            files += write_figure(layout.figures / drawn.name, drawn.figure)
-            if drawn.numbers is not None:
-                path = layout.figures / f"{drawn.name}.csv"
-                store.write_text(path, to_csv(drawn.numbers))
-                files.append(path)
+            files += write_drawn(layout.figures, drawn)
     return metrics, files
 
 
@@ -128,6 +127,16 @@ def write_table(
     for suffix, text in texts.items():
         store.write_text(stem.with_suffix(suffix), text)
     return [stem.with_suffix(suffix) for suffix in texts]
+
+
+def write_drawn(folder: Path, drawn: Drawn) -> list[Path]:
+    """Write a figure, and its numbers beside it."""
+    files = write_figure(folder / drawn.name, drawn.figure)
+    if drawn.numbers is not None:
+        path = folder / f"{drawn.name}.csv"
+        store.write_text(path, to_csv(drawn.numbers))
+        files.append(path)
+    return files
 
 
 def write_figure(stem: Path, figure: Figure, *, png: bool = True) -> list[Path]:

@@ -24,6 +24,7 @@ from axilla.analysis.roc import RocCurve, roc_curve
 from axilla.analysis.tables.confusion_table import confusion_counts
 from axilla.core.methods import method_title
 from axilla.core.types import Estimate
+from axilla.study.figure_numbers import box_numbers, confusion_numbers
 
 MOST_PANELS = 3
 """Cohorts that stand side by side on a page's width."""
@@ -200,10 +201,7 @@ def _called(
     axes = figure.subplots()
     draw_confusion(axes, matrix, classes=classes)
     axes.set_title(_title(title))
-    columns = [f"called_{one}" for one in classes]
-    numbers = pd.DataFrame(matrix, columns=columns)
-    numbers.insert(0, "true_class", list(classes))
-    yield Drawn(f"confusion_{name}", figure, numbers)
+    yield Drawn(f"confusion_{name}", figure, confusion_numbers(matrix, classes))
 
 
 def _boxes(
@@ -217,8 +215,8 @@ def _boxes(
     figure = Figure(figsize=(COLUMN_IN, 0.9 * COLUMN_IN), layout="constrained")
     draw_score_boxes(figure.subplots(), groups, threshold=entry["threshold"], p=p)
     figure.suptitle(_title(title))
-    numbers = rows.assign(true_class=rows["label"].astype(int).map(dict(enumerate(classes))))
-    return Drawn(name, figure, numbers[["true_class", "score"]])
+    numbers = box_numbers(classes, rows, threshold=entry["threshold"])
+    return Drawn(name, figure, numbers)
 
 
 def _title(text: str, characters: int = _COLUMN_CHARACTERS) -> str:

@@ -1,4 +1,4 @@
-"""The numbers behind a figure, as the text of a CSV; no row is a patient's."""
+"""The numbers behind a figure, a row a number; no row is a patient's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-
-from axilla.analysis.tables.markup import to_csv
+from numpy.typing import ArrayLike
 
 QUANTILES = {
     "whisker_low": 5, "quartile_1": 25, "median": 50, "quartile_3": 75, "whisker_high": 95,
@@ -15,7 +14,7 @@ QUANTILES = {
 """Percentiles that a box is drawn from (`draw_score_boxes`)."""
 
 
-def confusion_numbers(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+def confusion_numbers(matrix: ArrayLike, classes: Sequence[str]) -> pd.DataFrame:
     """Patients by truth and call.
 
     Parameters
@@ -25,10 +24,19 @@ def confusion_numbers(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -
     classes
         Names in order.
     """
-    return to_csv(_confusion(matrix, classes))
+    counts = np.asarray(matrix, dtype=np.int64)
+    return pd.DataFrame(
+        [
+            {"true": truth, "called": call, "patients": int(counts[i, j])}
+            for i, truth in enumerate(classes)
+            for j, call in enumerate(classes)
+        ]
+    )
 
 
-def box_numbers(classes: Sequence[str], scores: pd.DataFrame, *, threshold: float | None) -> str:
+def box_numbers(
+    classes: Sequence[str], scores: pd.DataFrame, *, threshold: float | None
+) -> pd.DataFrame:
     """Quantiles of the scores by class.
 
     Parameters
@@ -50,14 +58,4 @@ def box_numbers(classes: Sequence[str], scores: pd.DataFrame, *, threshold: floa
     ]
     if threshold is not None:
         boxes.append({"quantity": "threshold", "true": "", "value": threshold})
-    return to_csv(pd.DataFrame(boxes))
-
-
-def _confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"true": truth, "called": call, "patients": int(matrix[i][j])}
-            for i, truth in enumerate(classes)
-            for j, call in enumerate(classes)
-        ]
-    )
+    return pd.DataFrame(boxes)

@@ -16,7 +16,7 @@ from axilla.report.index import EndpointEntry, IndexPage, render_index
 from axilla.study.layout import Layout, write_if_new
 from axilla.study.plain import plain_sentences
 from axilla.study.split_sentences import shared_sentences
-from axilla.study.summary import highlights
+from axilla.study.summary import highlights, outcome_sentences
 
 if TYPE_CHECKING:
     from axilla.study.chain import StudyResult
@@ -57,4 +57,5 @@ def _entry(study: StudyConfig, result: StudyResult, *, beside: Path) -> Endpoint
         if result.metrics is None
         else plain_sentences(study, cohort.classes, result.metrics),
         highlights=() if result.metrics is None else highlights(result.metrics),
+        warnings=outcome_sentences(cohort),
     )

@@ -154,8 +154,8 @@ def _kind(name: str) -> tuple[bool, bool] | str:
 
 def _whom(metrics: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     if "folds" in metrics:
-        return f"of this study ({entry['n']}, each scored by models that had not seen them)"
-    return f"of the test cohort ({entry['n']} patients)"
+        return f"of this study ({entry['n']:,}, each scored by models that had not seen them)"
+    return f"of the test cohort ({entry['n']:,} patients)"
 
 
 def _have(config: StudyConfig, positive: str) -> str:
@@ -229,6 +229,12 @@ def _of_classes(
             f"and {parts[-1]}."
         )
     ]
+    # What a model's share of right calls is to be read against.
+    most = max(range(len(classes)), key=truths.__getitem__)
+    sentences.append(
+        f"Calling everybody {classes[most]}, without a model, would be right in "
+        f"{whole_numbers(truths, 100)[most]} of the 100."
+    )
     for name in _told(tested):
         matrix, n = tested[name]["confusion_matrix"], tested[name]["n"]
         right = sum(matrix[i][i] for i in range(len(classes)))

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
 from axilla.core.config import StudyConfig
-from axilla.core.endpoint import class_names
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.report.contents import Figure
-from axilla.study.figure_numbers import box_numbers, confusion_numbers
 from axilla.study.layout import Layout
 
 IN_SAMPLE = {
@@ -24,7 +20,7 @@ IN_SAMPLE = {
 
 
 def figures_of(
-    layout: Layout, metrics: Mapping[str, Any], config: StudyConfig, predictions: pd.DataFrame
+    layout: Layout, metrics: Mapping[str, Any], config: StudyConfig
 ) -> tuple[Figure, ...]:
     """ROC curves of every cohort, and confusion matrices of the test cohort, with their numbers."""
     cohorts = list(dict.fromkeys(c for by in metrics["methods"].values() for c in by))
@@ -71,7 +67,7 @@ def figures_of(
                     media_type="image/svg+xml",
                     alt=f"Confusion matrix of {shown} in the {titles['test'].lower()} cohort",
                     csv_name=f"confusion_{method}_test.csv",
-                    csv=_confusion_csv(by_cohort["test"], config),
+                    csv=svg.with_suffix(".csv").read_text(encoding="utf-8"),
                 )
             )
         boxes = layout.figures / f"scores_{method}_test.svg"
@@ -85,27 +81,10 @@ def figures_of(
                     media_type="image/svg+xml",
                     alt=f"Scores of {shown} by class in the {titles['test'].lower()} cohort",
                     csv_name=f"scores_{method}_test.csv",
-                    csv=_box_csv(method, by_cohort["test"], config, predictions),
+                    csv=boxes.with_suffix(".csv").read_text(encoding="utf-8"),
                 )
             )
     return tuple(found)
-
-
-def _confusion_csv(entry: Mapping[str, Any], config: StudyConfig) -> str:
-    if entry.get("confusion") is None:
-        return confusion_numbers(entry["confusion_matrix"], entry["classes"])
-    counts = entry["confusion"]
-    matrix = [[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]]
-    return confusion_numbers(matrix, class_names(config.endpoint))
-
-
-def _box_csv(
-    method: str, entry: Mapping[str, Any], config: StudyConfig, predictions: pd.DataFrame
-) -> str:
-    rows = predictions[(predictions["method"] == method) & (predictions["cohort"] == "test")]
-    # As the figure: a patient's score is the mean over repeats.
-    pooled = rows.groupby("patient_id", sort=False)[["label", "score"]].mean()
-    return box_numbers(class_names(config.endpoint), pooled, threshold=entry["threshold"])
 
 
 def _class_curves(layout: Layout, metrics: Mapping[str, Any], title: str) -> list[Figure]:

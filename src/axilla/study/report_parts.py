@@ -14,6 +14,7 @@ from axilla.study.clinical_use import Named, clinical_use_tables
 from axilla.study.layout import Layout
 
 _POINTS = "operating_points"
+_COHORT = "Cohort"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ SECTIONS = (
         tables=(_POINTS, "decision", "predictive_values"),
         figures=(
             (
-                "decision",
+                "decision_curve",
                 (
                     "Left: net benefit against biopsy for all and for none. Right: biopsies "
                     "avoided against positives missed, of 100 patients."
@@ -129,6 +130,27 @@ SECTIONS = (
         tables=("subgroups_",),
         figures=(
             ("subgroups_", "AUC by subgroup with 95% intervals; the line is that of everybody."),
+        ),
+    ),
+    Section(
+        anchor="training",
+        title="Course of the training",
+        after="methods",
+        paragraphs=(
+            (
+                "The epoch that was kept is the best of many on the validation patients, so that "
+                "its AUC there is optimistic. Where the loss of training goes on falling while "
+                "that of validation rises, the model learns its training patients by heart."
+            ),
+        ),
+        figures=(
+            (
+                "training_",
+                (
+                    "Left: loss by epoch. Right: AUC of the validation patients. A dot marks the "
+                    "epoch that was kept."
+                ),
+            ),
         ),
     ),
 )
@@ -199,13 +221,20 @@ def _part(
 
 
 def _table(named: Named) -> Table:
+    """A table, of one cohort only with the cohort in its title in place of a column."""
     frame = named.table.frame
+    cohorts = list(frame[_COHORT].unique()) if _COHORT in frame.columns else []
+    one = len(cohorts) == 1
+    crossed = named.stem.startswith("cross_")
     return Table(
-        title=named.caption,
+        title=f"{named.caption}, in the {str(cohorts[0]).lower()} cohort" if one else named.caption,
         columns=tuple(map(str, frame.columns)),
         rows=tuple(tuple(map(str, row)) for row in frame.itertuples(index=False)),
         notes=named.table.notes,
         csv_name=f"{named.stem}.csv",
+        # Its figures are named in their cells: `SENS 46.43 [35.47, 57.65]`.
+        number_columns=tuple(range(1, len(frame.columns))) if crossed else None,
+        download_only=(_COHORT,) if one else (),
     )
 
 
@@ -213,7 +242,7 @@ def _figure(name: str, caption: str, layout: Layout, written: Sequence[str]) -> 
     numbers = name.removesuffix(".svg") + ".csv"
     stem = name.rpartition("/")[2].removesuffix(".svg")
     kind, _, method = stem.partition("_")
-    whole = {"decision": "Decision curve", "precision_recall": "Precision and recall"}
+    whole = {"decision_curve": "Decision curve", "precision_recall": "Precision and recall"}
     return Figure(
         title=whole.get(stem) or f"{kind.capitalize()}, {method_title(method)}",
         caption=caption,

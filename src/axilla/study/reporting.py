@@ -100,7 +100,7 @@ def _contents(
         ),
         flow=flow_of(fitting, tiles),
         tables=_tables(layout, fitting, metrics),
-        figures=figures_of(layout, metrics, config, predictions),
+        figures=figures_of(layout, metrics, config),
         cases=cases,
         cases_intro=(f"{_NO_SAMPLE} {cases_intro(fitting, cases)}",) if cases else (),
         published=_published(fitting, metrics),

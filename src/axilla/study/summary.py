@@ -51,7 +51,7 @@ def summary_sentences(cohort: Cohort, metrics: Mapping[str, Any]) -> tuple[str, 
             continue
         sentences.append(
             f"{shown}: AUC {auc['value']:.3f} (95% CI {auc['low']:.3f} to {auc['high']:.3f}) in "
-            f"{entry['n']} {whom}; {entry['positives']} of them {cohort.classes[1]}."
+            f"{entry['n']:,} {whom}; {entry['positives']:,} of them {cohort.classes[1]}."
         )
     tests = [c for c in told_comparisons(metrics) if c["cohort"] == "test"]
     for comparison in tests:
@@ -85,8 +85,8 @@ def _classes_sentence(entry: Mapping[str, Any], whom: str) -> str:
         if auc["delong_low"] is not None:
             mean += f" (95% CI {auc['delong_low']:.3f} to {auc['delong_high']:.3f})"
     return (
-        f"mean one-versus-rest AUC {mean} in {entry['n']} {whom}; by class: {areas}. The likeliest "
-        f"class is right in {accuracy['value']:.0%} of them."
+        f"mean one-versus-rest AUC {mean} in {entry['n']:,} {whom}; by class: {areas}. The "
+        f"likeliest class is right in {accuracy['value']:.0%} of them."
     )
 
 
@@ -270,14 +270,20 @@ def _reach_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> list[str]:
             "Training and test patients come from one table: how the models do in other hospitals "
             "is not known from this report."
         )
-    selected = {e.patient_id for e in fitting.cohort.excluded if e.step == "endpoint"}
-    if selected:
-        found.append(
-            f"{len(selected):,} patients are left out because of their own outcome, which nobody "
-            "knows before surgery: figures of this endpoint do not hold for all patients who come "
-            "for a biopsy."
-        )
-    return found
+    return [*found, *outcome_sentences(fitting.cohort)]
+
+
+def outcome_sentences(cohort: Cohort) -> tuple[str, ...]:
+    """That patients were left out for what is known after surgery only; nothing where none was."""
+    selected = {e.patient_id for e in cohort.excluded if e.step == "endpoint"}
+    if not selected:
+        return ()
+    sentence = (
+        f"{len(selected):,} patients are left out because of their own outcome, which nobody "
+        "knows before surgery: figures of this endpoint do not hold for all patients who come "
+        "for a biopsy."
+    )
+    return (sentence,)
 
 
 def warning_sentences(fitting: Fitting, metrics: Mapping[str, Any]) -> tuple[str, ...]:

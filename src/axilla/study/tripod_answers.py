@@ -284,7 +284,7 @@ def _measures(facts: StudyFacts) -> Answer:
 
 
 def _performance(facts: StudyFacts) -> Answer:
-    told = "Table 2 and the figures, with 95% confidence intervals"
+    told = "The performance table and the figures, with 95% confidence intervals"
     if facts.metrics.get("subgroups"):
         names = [c["title"] for c in facts.metrics["subgroups"][0]["characteristics"]]
         return Answer(f"{told}; by subgroup: {', '.join(names)}.", "Other groups that matter.")

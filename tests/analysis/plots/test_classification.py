@@ -12,7 +12,7 @@ from axilla.analysis.plots.classification import (
     legend_text,
 )
 from axilla.analysis.plots.look import OKABE_ITO
-from axilla.analysis.plots.training import draw_training
+from axilla.analysis.plots.training import TrainingRun, draw_training
 from axilla.analysis.roc import roc_curve
 from axilla.core.types import Estimate
 
@@ -87,22 +87,33 @@ def test_confusion_of_an_absent_class_prints_no_percent():
     assert [text.get_text() for text in ax.texts][2:] == ["0", "0"]
 
 
-def test_training_puts_losses_left_and_areas_right():
-    ax = make_axes()
-    history = {"epoch": [0, 1, 2], "train_loss": [0.9, 0.6, 0.5], "val_auc": [0.5, 0.7, 0.6]}
-    draw_training(ax, history, best_epoch=1)
-    right = ax.figure.axes[1]
-    np.testing.assert_array_equal(ax.get_lines()[0].get_xydata(), [[0, 0.9], [1, 0.6], [2, 0.5]])
-    np.testing.assert_array_equal(right.get_lines()[0].get_ydata(), [0.5, 0.7, 0.6])
-    assert legend_of(ax) == ["train loss", "val AUC", "kept: epoch 1"]
-    assert right.get_ylim() == (0, 1.02)
+def make_run(kept=None, **changes):
+    figures = {
+        "train_loss": np.array([0.9, 0.6, 0.5]), "val_loss": np.array([0.8, 0.7, 0.9]),
+        "val_auc": np.array([0.5, 0.7, 0.6]),
+    }  # fmt: skip
+    return TrainingRun(np.array([1, 2, 3]), **(figures | changes), kept=kept)
 
 
-def test_training_of_losses_only_has_one_axis_and_counts_from_one():
-    ax = make_axes()
-    draw_training(ax, {"loss": [0.9, 0.6]})
-    assert len(ax.figure.axes) == 1
-    np.testing.assert_array_equal(ax.get_lines()[0].get_xdata(), [1, 2])
+def test_training_puts_losses_left_and_areas_right_and_marks_the_epoch_kept():
+    losses, areas = Figure().subplots(1, 2)
+    draw_training(losses, areas, [make_run(kept=2)])
+    drawn = [line.get_xydata().tolist() for line in losses.get_lines()]
+    assert drawn == [[[1, 0.9], [2, 0.6], [3, 0.5]], [[1, 0.8], [2, 0.7], [3, 0.9]], [[2, 0.7]]]
+    assert [line.get_xydata().tolist() for line in areas.get_lines()] == [
+        [[1, 0.5], [2, 0.7], [3, 0.6]], [[2, 0.7]],
+    ]  # fmt: skip
+    assert legend_of(losses) == ["training", "validation", "epoch kept"]
+    assert areas.get_ylim() == (0, 1.02)
+
+
+def test_several_trainings_share_a_legend_and_those_without_validation_have_one_line():
+    losses, areas = Figure().subplots(1, 2)
+    nothing = np.full(3, np.nan)
+    draw_training(losses, areas, [make_run(kept=1), make_run(val_loss=nothing, val_auc=nothing)])
+    assert legend_of(losses) == ["training", "validation", "epoch kept"]
+    assert [len(line.get_xdata()) for line in losses.get_lines()] == [3, 3, 1, 3]
+    assert [len(line.get_xdata()) for line in areas.get_lines()] == [3, 1]
 
 
 def test_score_boxes_show_quartiles_and_every_patient():

@@ -67,6 +67,18 @@ def test_missing_figures_and_clipped_predictions_are_told_in_notes():
     )
 
 
+def test_methods_that_lack_the_same_figures_are_told_at_once():
+    reason = "only 8 patients are positive, and the fit asks for 10 of each class"
+    few = make_metrics()["methods"]["clinical"]["test"]["calibration"] | {
+        "intercept": figure(None, reason=reason), "slope": figure(None, reason=reason),
+    }  # fmt: skip
+    cohorts = {"test": {"calibration": few}}
+    table = calibration_table({"methods": {"clinical": cohorts, "mine": cohorts}})
+    assert table.notes[1:] == (
+        f"Clinical data only and mine, independent test, Intercept and Slope: {reason}.",
+    )
+
+
 def test_cohorts_can_be_chosen_and_ordered():
     frame = calibration_table(make_metrics(), cohorts=("test", "train")).frame
     assert frame["Cohort"].tolist() == ["Independent test", "Training"]

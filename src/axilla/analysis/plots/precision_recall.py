@@ -47,7 +47,10 @@ def draw_precision_recall(ax: Axes, curves: Mapping[str, PrecisionRecall]) -> No
     ax.set_yticks(ticks)
     tidy(ax)
     if curves:
-        ax.legend(loc="lower left", fontsize="small", frameon=True, framealpha=0.9)
+        ax.legend(
+            loc="lower left", fontsize="small", title_fontsize="small", frameon=True,
+            framealpha=0.9, title="Average precision [95% CI]",
+        )  # fmt: skip
 
 
 def _figure_text(figure: Estimate) -> str:

@@ -2,65 +2,75 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from axilla.analysis.plots.look import GREY, OKABE_ITO, tidy
+from axilla.analysis.plots.look import OKABE_ITO, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+_LOOKS = {"training": (OKABE_ITO[0], "-"), "validation": (OKABE_ITO[1], "--")}
 
 
-def draw_training(
-    ax: Axes, history: Mapping[str, Sequence[float]], *, best_epoch: int | None = None
-) -> None:
-    """Draw a training's course: losses on the left axis, shares such as the AUC on the right.
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingRun:
+    """The epochs of one training; NaN where an epoch has no such figure."""
+
+    epochs: NDArray[np.int64]
+    """[epochs], counted from 1."""
+    train_loss: NDArray[np.float64]
+    val_loss: NDArray[np.float64]
+    val_auc: NDArray[np.float64]
+    kept: int | None
+    """The epoch whose weights were kept; None where it is not known."""
+
+
+def draw_training(losses: Axes, areas: Axes, runs: Sequence[TrainingRun]) -> None:
+    """Draw the course of trainings: the losses on one axes, the area in validation on the other.
 
     Parameters
     ----------
-    ax
-        Where to draw; a twin is laid over it where the history has shares.
-    history
-        One value an epoch by name; a name that ends in `loss` is a loss, `epoch` holds the epochs'
-        numbers (else 1, 2, ...), and every other is a share between 0 and 1.
-    best_epoch
-        The epoch whose weights were kept, marked by a line.
+    losses, areas
+        Where to draw.
+    runs
+        One line each (folds, members of an ensemble); a dot marks the epoch that was kept.
     """
-    series = {name: values for name, values in history.items() if name != "epoch"}
-    losses = {name: values for name, values in series.items() if name.endswith("loss")}
-    shares = {name: values for name, values in series.items() if name not in losses}
-    right = ax.twinx() if shares and losses else ax
-    lines = []
-    colours = cycle(OKABE_ITO)
-    for panel, group, dash in ((ax, losses, "-"), (right, shares, "--")):
-        for name, values in group.items():
-            epochs = history.get("epoch", range(1, len(values) + 1))
-            title = name.replace("_", " ").replace("auc", "AUC")
-            lines += panel.plot(
-                epochs, values, dash, color=next(colours), linewidth=1.6, label=title
+    width, alpha = (1.6, 1.0) if len(runs) == 1 else (0.7, 0.6)
+    labelled: set[str] = set()
+    for run in runs:
+        for ax, name, values in (
+            (losses, "training", run.train_loss),
+            (losses, "validation", run.val_loss),
+            (areas, "", run.val_auc),
+        ):
+            if np.isnan(values).all():
+                continue
+            colour, dash = _LOOKS[name or "validation"]
+            label = "" if not name or name in labelled else name
+            labelled.add(name)
+            ax.plot(
+                run.epochs, values, dash, color=colour, label=label, linewidth=width, alpha=alpha
             )
-    ax.set(xlabel="Epoch", ylabel="Loss" if losses else "Share")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    tidy(ax)
-    if shares:
-        right.set(ylim=(0, 1.02))
-    if right is not ax:
-        right.set_ylabel("AUC, accuracy")
-        right.spines[["top", "left"]].set_visible(False)
-    if best_epoch is not None:
-        mark = ax.axvline(best_epoch, color=GREY, linewidth=1, linestyle=":")
-        mark.set_label(f"kept: epoch {best_epoch}")
-        lines.append(mark)
-    if lines:
-        ax.legend(
-            handles=lines,
-            fontsize="small",
-            frameon=False,
-            ncols=len(lines) if len(lines) < 4 else 2,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1.0),
-        )
+            here = run.epochs == run.kept
+            if name != "training" and here.any():
+                ax.plot(
+                    run.epochs[here], values[here], "o", color=colour, markersize=4,
+                    markeredgecolor="white", markeredgewidth=0.6,
+                    label="epoch kept" if ax is losses and "kept" not in labelled else "",
+                )  # fmt: skip
+                labelled |= {"kept"} if ax is losses else set()
+    for ax, title in ((losses, "Loss"), (areas, "AUC in validation")):
+        ax.set(xlabel="Epoch", ylabel=title)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        tidy(ax)
+    areas.set_ylim(0, 1.02)
+    losses.set_ylim(bottom=0)
+    if labelled - {""}:
+        losses.legend(fontsize="small", frameon=True, framealpha=0.9)

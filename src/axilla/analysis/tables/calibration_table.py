@@ -25,7 +25,7 @@ _COLUMNS = {
 _IDEAL = (
     "Of perfectly calibrated predictions O/E (positives observed by expected) and the slope are 1 "
     "and the intercept is 0; a slope below 1 means predictions that are too extreme. A useful "
-    "model's scaled Brier score is above 0. In brackets 95% confidence intervals"
+    "model's scaled Brier score is above 0. In brackets 95% confidence intervals."
 )
 
 
@@ -52,7 +52,7 @@ def calibration_table(
     StatisticsError
         An entry has no calibration: the metrics are of more than two classes, or older.
     """
-    missing: list[tuple[str, str]] = []
+    missing: list[tuple[str, str, str, str]] = []
     clipped: list[str] = []
     rows = []
     for method, by_cohort in metrics["methods"].items():
@@ -74,7 +74,7 @@ def calibration_table(
                 }
             )
             missing += [
-                (f"{titles[0]}, {titles[1].lower()}, {heading}", entry[name]["reason"])
+                (*titles, heading, entry[name]["reason"])
                 for name, (heading, _) in _COLUMNS.items()
                 if entry[name]["value"] is None or entry[name]["low"] is None
             ]
@@ -86,4 +86,18 @@ def calibration_table(
                 )
     headings = [heading for heading, _ in _COLUMNS.values()]
     frame = pd.DataFrame(rows, columns=["Method", "Cohort", "n", *headings])
-    return PrintedTable(frame, (_IDEAL, *told_reasons(missing), *clipped))
+    return PrintedTable(frame, (_IDEAL, *told_reasons(_places(missing)), *clipped))
+
+
+def _places(missing: Sequence[tuple[str, str, str, str]]) -> list[tuple[str, str]]:
+    """Where figures are missing, and why; methods and figures that lack them alike told at once."""
+    figures: dict[tuple[str, str, str], list[str]] = {}
+    for method, cohort, heading, reason in missing:
+        figures.setdefault((reason, cohort, method), []).append(heading)
+    methods: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (reason, cohort, method), headings in figures.items():
+        methods.setdefault((reason, cohort, tuple(headings)), []).append(method)
+    return [
+        (f"{' and '.join(names)}, {cohort.lower()}, {' and '.join(headings)}", reason)
+        for (reason, cohort, headings), names in methods.items()
+    ]
