@@ -332,6 +332,29 @@ def test_column_endpoint(load_with):
             ),
         ),
         (
+            {
+                "training": {"patience": 5},
+                "split": {"folds": 5, "validation": 0},
+                "threshold": 0.5,
+            },
+            (
+                "training.patience: stops by validation, but split.validation is 0; set a share "
+                "for validation, or take patience out."
+            ),
+        ),
+        (
+            {"training": {"batch_size": 5, "devices": 2}},
+            "training.batch_size: is 5, which 2 devices cannot share; set a multiple of 2.",
+        ),
+        (
+            {"training": {"augment": True}},
+            (
+                "training.augment: varies patches as they are encoded, but the encoder is not "
+                "trained, so that features are computed once; set encoder.trainable: true, or "
+                "take augment out."
+            ),
+        ),
+        (
             {"encoder": {"name": "small_cnn", "weights": "none"}},
             "encoder: small_cnn without weights must be trained; set trainable: true.",
         ),
@@ -364,6 +387,16 @@ def test_column_endpoint(load_with):
 )
 def test_keys_that_do_not_fit_together(refusal, keys, sentence):
     assert refusal(**keys) == sentence
+
+
+def test_what_only_models_of_slides_train_with_is_not_asked_of_a_clinical_study(load_with):
+    config = load_with(
+        methods=["clinical"],
+        split={"validation": 0},
+        threshold=0.5,
+        training={"patience": 5, "batch_size": 5, "devices": 2, "augment": True},
+    )
+    assert config.training.patience == 5
 
 
 def test_a_clinical_study_needs_no_slides(load):

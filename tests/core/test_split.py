@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axilla.core.config import StudyConfig
+from axilla.core.config import StudyConfig, Training
 from axilla.core.errors import CohortError
 from axilla.core.split import enrolled_split, make_partitions
 from axilla.core.types import Cohort, Patient
@@ -159,6 +159,22 @@ def test_a_threshold_chosen_on_validation_needs_validation(threshold):
     with pytest.raises(CohortError, match="the validation cohort of split has no patient"):
         make_partitions(cohort, config=config_of({"column": "split"}, threshold=threshold))
     (partition,) = make_partitions(cohort, config=config_of({"column": "split"}, threshold=0.5))
+    assert partition.members("val") == ()
+
+
+def test_stopping_early_needs_validation_before_anything_is_computed():
+    cohort = make_cohort([4, 4], split=["train", "train", "test", "test"] * 2)
+    config = StudyConfig(
+        cohort=Path("c.csv"), slides=Path("s"), endpoint="n0-vs-npos", methods=("dl-cnb",),
+        split={"column": "split"}, threshold=0.5, training={"patience": 3},
+    )  # fmt: skip
+    with pytest.raises(CohortError) as caught:
+        make_partitions(cohort, config=config)
+    problem = caught.value.problem
+    assert problem.cause == "the validation cohort of split has no patient with class 0."
+    assert problem.remedy.endswith("set a fixed threshold and take training.patience out.")
+    without = config.model_copy(update={"training": Training()})
+    (partition,) = make_partitions(cohort, config=without)
     assert partition.members("val") == ()
 
 

@@ -94,3 +94,18 @@ def test_a_missing_library_is_told_before_any_computing(
     assert problem.remedy.startswith("Run: pip install 'axilla[zoo]'")
     assert problem.fatal
     assert check(StudyConfig.model_validate(settings | {"methods": ("dl-cnb",)})) == ()
+
+
+def test_a_package_that_training_needs_is_missing_already_in_the_check(
+    frozen_settings: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tensorboard" else real(name)
+    )
+    training = frozen_settings["training"] | {"tensorboard": True}
+    settings = frozen_settings | {"out": tmp_path / "out", "training": training}
+    (problem,) = check(StudyConfig.model_validate(settings))
+    assert problem.cause == "training.tensorboard: the package tensorboard is not installed."
+    assert problem.fatal
+    assert check(StudyConfig.model_validate(settings | {"methods": ("clinical",)})) == ()

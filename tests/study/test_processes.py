@@ -63,6 +63,17 @@ def test_devices_that_were_not_started_are_refused_before_any_computing(
     assert not (tmp_path / "out" / "patches").exists()
 
 
+def test_batches_that_the_processes_cannot_share_are_refused_before_any_computing(
+    plain_study: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr("axilla.study.processes.started_processes", lambda: 3)
+    config = StudyConfig.model_validate(study_of(plain_study))  # 8 bags a batch, devices: auto
+    with pytest.raises(ConfigError, match="batch_size is 8, which 3 devices cannot share"):
+        run(config)
+    assert not (tmp_path / "out" / "patches").exists()
+
+
 def test_the_command_starts_as_many_processes_as_the_study_wants(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -53,6 +53,30 @@ def _fits_together(study: StudyConfig) -> None:
         raise ValueError("encoder: small_cnn without weights must be trained; set trainable: true")
 
 
+def _training_fits(study: StudyConfig) -> None:
+    """What training could only refuse, or pass over, once everything before it is computed."""
+    if not study.uses_slides:
+        return
+    training = study.training
+    unvalidated = not isinstance(study.split, ColumnSplit) and study.split.validation == 0
+    if training.patience is not None and unvalidated:
+        raise ValueError(
+            "training.patience: stops by validation, but split.validation is 0; set a share for "
+            "validation, or take patience out"
+        )
+    size, devices = training.batch_size, training.devices
+    if size is not None and devices != "auto" and size % devices:
+        raise ValueError(
+            f"training.batch_size: is {size}, which {devices} devices cannot share; set a multiple "
+            f"of {devices}"
+        )
+    if training.augment and not study.encoder.trainable:
+        raise ValueError(
+            "training.augment: varies patches as they are encoded, but the encoder is not trained, "
+            "so that features are computed once; set encoder.trainable: true, or take augment out"
+        )
+
+
 def _aggregators_fit(study: StudyConfig) -> None:
     zoo = study.zoo_methods
     if zoo and study.aggregator.width % ZOO_HEADS:
@@ -135,6 +159,7 @@ def _clinical_fits(study: StudyConfig) -> None:
 RULES: tuple[Callable[[StudyConfig], None], ...] = (
     _endpoints_fit,
     _fits_together,
+    _training_fits,
     _aggregators_fit,
     _stain_fits,
     _imported_fit,

@@ -133,14 +133,15 @@ def _check_folds(cohort: Cohort, split: Split) -> None:
 
 
 def _check_training(cohort: Cohort, partition: Partition, config: StudyConfig) -> None:
-    """Training (and validation, where a threshold is chosen on it) must hold every class."""
+    """Training must hold every class, and validation where something is chosen on it."""
     labels = cohort.labels()
     said = partition.name
     if partition.held_out is not None:
         said = f"the fold that leaves out {partition.held_out!r}"
     needed: Sequence[CohortName] = ["train"]
     share = 0.0 if isinstance(config.split, ColumnSplit) else config.split.validation
-    if partition.members("val") or share > 0 or config.needs_validation:
+    stops = config.uses_slides and config.training.patience is not None
+    if partition.members("val") or share > 0 or config.needs_validation or stops:
         needed = ["train", "val"]
     for name in needed:
         present = {labels[patient] for patient in partition.members(name)}
@@ -149,7 +150,8 @@ def _check_training(cohort: Cohort, partition: Partition, config: StudyConfig) -
             where = "training" if name == "train" else "validation"
             raise CohortError(
                 f"the {where} cohort of {said} has no patient with {absent[0]}.",
-                "Enlarge the cohort, change the split, or, for validation, set a fixed threshold.",
+                "Enlarge the cohort, change the split, or, for validation, set a fixed threshold"
+                + (" and take training.patience out." if stops else "."),
             )
     if not partition.members("test"):
         raise CohortError(f"the test cohort of {said} has no patient.", "Enlarge the test share.")

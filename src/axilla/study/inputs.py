@@ -97,7 +97,7 @@ def check_inputs(
         for note in unused:
             reporter.say(f"note      {note}")
         notes.extend(unused)
-    shared.extend(_check_zoo(config))
+    shared.extend(_check_extras(config))
     problems = (*everybody.problems, *shared)
     everybody = everybody.without(shared)
     if not any(problem.fatal for problem in problems):
@@ -220,18 +220,24 @@ def _check_encoder(config: StudyConfig) -> list[Problem]:
     return []
 
 
-def _check_zoo(config: StudyConfig) -> list[Problem]:
-    """Whether the library is there that the study's aggregators need."""
-    if not config.zoo_methods:
-        return []
+def _check_extras(config: StudyConfig) -> list[Problem]:
+    """Whether the libraries are there that training needs beside those that are always there."""
+    from axilla.mil.history import check_tensorboard
     from axilla.mil.zoo import check_zoo
 
+    found: list[Problem] = []
     many = len(config.zoo_methods) > 1
     try:
-        check_zoo(f"{'each of ' if many else ''}{', '.join(config.zoo_methods)}")
+        if config.zoo_methods:
+            check_zoo(f"{'each of ' if many else ''}{', '.join(config.zoo_methods)}")
     except AxillaError as error:
-        return [error.problem]
-    return []
+        found.append(error.problem)
+    try:
+        if config.training.tensorboard and config.uses_slides:
+            check_tensorboard()
+    except AxillaError as error:
+        found.append(error.problem)
+    return found
 
 
 def _check_reference(config: StudyConfig) -> list[Problem]:

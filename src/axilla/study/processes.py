@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from axilla.mil.devices import check_devices, make_fabric, started_processes
-from axilla.mil.history import check_tensorboard
+from axilla.mil.feeding import batch_size
 
 if TYPE_CHECKING:
     from axilla.core.config import StudyConfig
@@ -22,13 +22,13 @@ def check_means(config: StudyConfig) -> None:
     Raises
     ------
     ConfigError
-        The study asks for other devices than there are processes, or for a missing package.
+        The study asks for other devices than there are processes, or for batches that these
+        cannot share.
     """
     if not config.uses_slides:
         return
     check_devices(config.training)
-    if config.training.tensorboard:
-        check_tensorboard()
+    batch_size(config.training, learns=config.encoder.trainable, processes=started_processes())
 
 
 def is_helper() -> bool:
