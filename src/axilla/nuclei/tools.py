@@ -101,7 +101,10 @@ def _cellpose(weights: Path) -> tuple[Find, float | None]:
         raise ValueError("no weights of torch") from error
 
     def find(pixels: Pixels) -> NDArray[Any]:
-        masks, *_ = model.eval(pixels, channel_axis=2)
+        with warnings.catch_warnings():
+            # Of a matrix that it builds itself.
+            warnings.filterwarnings("ignore", message="Sparse invariant checks")
+            masks, *_ = model.eval(pixels, channel_axis=2)
         return np.asarray(masks)
 
     return find, None
