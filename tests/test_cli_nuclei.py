@@ -154,6 +154,9 @@ def test_segment_by_own_weights(axilla: Axilla, tile: Path, tmp_path: Path) -> N
         (("found.npz", "--mpp", 9), ("at 9 µm per pixel nuclei are not seen", "at most 1.6 µm")),
         (("found.npz", "--mpp", "wide"), ("--mpp",)),
         (("found.npz", "--sharp"), ("--sharp",)),
+        (("found.npz", "--tool", "cellpose"), ("--tool", "goes without --classical")),
+        (("found.npz", "--tool", "hovernet"), ("--tool", "cellpose", "stardist")),
+        (("found.npz", "--tool-mpp", 0.5), ("--tool-mpp", "goes with --tool")),
     ],
 )
 def test_segment_refuses_in_sentences(
@@ -174,6 +177,7 @@ def test_segment_refuses_in_sentences(
             ("holds no weights in safetensors", "Give a file that `axilla nuclei train`"),
         ),
         (("tiles/tile.png", "--weights", "lost"), ("does not open (No such file or directory)",)),
+        (("tiles/tile.png", "--tool", "stardist"), ("stardist has no weights", "--weights")),
     ],
 )
 def test_segment_refuses_files_that_are_none(

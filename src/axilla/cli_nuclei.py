@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from axilla.console import say
+from axilla.core.nucleus_tools import NucleusTool
 
 nuclei = typer.Typer(help="Nuclei of an image: found, measured, learned.", no_args_is_help=True)
 
@@ -25,22 +26,44 @@ _Mpp = Annotated[
 @nuclei.command()
 def segment(
     image: Annotated[Path, typer.Argument(help="A slide or picture.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Instance map to write: .npz.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="Instance map to write: .npz; or outlines for QuPath, of slides of any size: "
+            ".geojson.",
+        ),
+    ],
+    *,
     mpp: _Mpp = None,
     classical: Annotated[
         bool, typer.Option("--classical", help="By colour and watershed, without the network.")
     ] = False,
     weights: Annotated[
-        Path | None, typer.Option(help="Of your own network; the shipped one without it.")
+        Path | None,
+        typer.Option(help="Of your own network, or of --tool; the shipped one without it."),
+    ] = None,
+    tool: Annotated[
+        NucleusTool | None,
+        typer.Option(help="Another network, an extra; its weights are a local file: --weights."),
+    ] = None,
+    tool_mpp: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="µm per pixel that the tool's network was trained at."),
     ] = None,
 ) -> None:
     """Find the nuclei of an image: `inst_map` of OUT is 0 for background, else 1, 2, ..."""
     from axilla.core.types import MicronsPerPixel
-    from axilla.study.nuclei_segmenting import segment_file
+    from axilla.study.nuclei_segmenting import Way, segment_file
 
+    if tool is not None and classical:
+        raise typer.BadParameter("goes without --classical", param_hint="--tool")
+    if tool is None and tool_mpp is not None:
+        raise typer.BadParameter("goes with --tool", param_hint="--tool-mpp")
     scale = None if mpp is None else MicronsPerPixel(mpp)
-    found = segment_file(image, out, mpp=scale, classical=classical, weights=weights)
-    say(f"{out}: {int(found.instances.max(initial=0)):,} nuclei")
+    way = Way(classical=classical, weights=weights, tool=tool, tool_mpp=tool_mpp)
+    found = segment_file(image, out, mpp=scale, way=way)
+    say(f"{out}: {found.count:,} nuclei")
     if found.as_learned:
         say("Note: µm per pixel is not known; the image was taken to be of the magnification of "
             "those that the network was fitted to. Give --mpp where you know it.")  # fmt: skip
@@ -127,7 +150,12 @@ def measure(
         ),
     ],
     image: Annotated[Path, typer.Argument(help="The image they were found in.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Table to write: .parquet or .csv.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="Table to write: .parquet or .csv; or .geojson for QuPath."
+        ),
+    ],
     mpp: _Mpp = None,
 ) -> None:
     """Measure each nucleus: axes, area, orientation, circumference, shape, order and density."""

@@ -97,6 +97,20 @@ def test_how_heat_maps_are_drawn(load_with, refusal):
     assert "did you mean `ome_tiff`" in refusal(heatmaps={"ome_tif": True})
 
 
+def test_how_nuclei_are_found(load_with, refusal, tmp_path: Path):
+    own = load_with().nuclei
+    assert (own.tool, own.weights, own.geojson) == (None, None, True)
+    own = load_with(nuclei={"tool": "cellpose", "weights": "cpsam", "tool_mpp": 0.3}).nuclei
+    assert (own.tool, own.weights, own.tool_mpp) == ("cellpose", tmp_path / "cpsam", 0.3)
+    assert "`nuclei.tool` is 'cellpos', but may be" in refusal(nuclei={"tool": "cellpos"})
+    assert "stardist finds nuclei with its own weights; give a local file" in refusal(
+        nuclei={"tool": "stardist"}
+    )
+    both = {"tool": "stardist", "weights": "a.h5", "classical": True}
+    assert "take out tool or classical" in refusal(nuclei=both)
+    assert "name the tool, or take it out" in refusal(nuclei={"tool_mpp": 0.5})
+
+
 def test_the_study_file_of_the_design_loads_as_written(load, tmp_path: Path):
     config = load(DESIGN)
     assert config.name == "my-hospital"

@@ -3,7 +3,7 @@ import json
 import numpy as np
 from shapely.geometry import shape
 
-from axilla.core.qupath import patch_tiles
+from axilla.core.qupath import detection, patch_tiles
 
 
 def test_tiles_lie_where_the_patches_are_and_carry_their_values():
@@ -29,3 +29,16 @@ def test_tiles_lie_where_the_patches_are_and_carry_their_values():
 def test_no_patches_are_an_empty_collection():
     text = patch_tiles(np.zeros((0, 2)), size_level0=256, measurements={"Attention": []})
     assert json.loads(text) == {"type": "FeatureCollection", "features": []}
+
+
+def test_an_outlined_object_is_a_detection_in_one_line():
+    ring = np.array([[0.0, 0.25], [4, 0.25], [4, 3.123456]])
+    text = detection(ring, kind="Nucleus", measurements={"Area µm²": 12.3456789, "None": np.inf})
+    assert "\n" not in text
+    feature = json.loads(text)
+    assert feature["geometry"]["coordinates"] == [[[0, 0.25], [4, 0.25], [4, 3.12], [0, 0.25]]]
+    assert feature["properties"] == {
+        "objectType": "detection",
+        "classification": {"name": "Nucleus"},
+        "measurements": {"Area µm²": 12.346},
+    }

@@ -17,11 +17,12 @@ SQUARE = [[10, 5], [20, 5], [20, 15], [10, 15], [10, 5]]
 OTHER = [[30, 20], [36, 20], [36, 28], [30, 28], [30, 20]]
 
 
-def drawn(*squares):
+def drawn(*squares, last=0):
+    """Squares whose rings run along the edges of pixels; with `last` 1, through their middles."""
     instances = np.zeros(SHAPE, dtype=np.int32)
     for number, ring in enumerate(squares, start=1):
         (left, top), (right, bottom) = np.min(ring, axis=0), np.max(ring, axis=0)
-        instances[top : bottom + 1, left : right + 1] = number
+        instances[top : bottom + last, left : right + last] = number
     return instances
 
 
@@ -53,22 +54,38 @@ def test_maps_come_back_as_they_are(tmp_path, dtype):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "last"),
     [
-        {"type": "FeatureCollection", "features": [polygon(SQUARE), polygon(OTHER)]},  # QuPath
-        [polygon(SQUARE, objectType="detection"), polygon(OTHER)],  # StarDist in QuPath
-        [
-            {  # CellViT: all nuclei of a class in one
-                "type": "Feature",
-                "geometry": {"type": "MultiPolygon", "coordinates": [[SQUARE], [OTHER]]},
-            }
-        ],
-        {"nuc": {"1": {"contour": SQUARE[:-1]}, "2": {"contour": OTHER[:-1]}}},  # HoVer-Net
+        ({"type": "FeatureCollection", "features": [polygon(SQUARE), polygon(OTHER)]}, 0),  # QuPath
+        ([polygon(SQUARE, objectType="detection"), polygon(OTHER)], 0),  # StarDist in QuPath
+        (
+            [
+                {  # CellViT: all nuclei of a class in one
+                    "type": "Feature",
+                    "geometry": {"type": "MultiPolygon", "coordinates": [[SQUARE], [OTHER]]},
+                }
+            ],
+            1,
+        ),
+        ({"nuc": {"1": {"contour": SQUARE[:-1]}, "2": {"contour": OTHER[:-1]}}}, 1),  # HoVer-Net
     ],
 )
-def test_outlines_of_each_tool(tmp_path, content):
+def test_outlines_of_each_tool(tmp_path, content, last):
     path = write(tmp_path, content, "nuclei.json")
-    np.testing.assert_array_equal(read_nuclei(path, shape=SHAPE), drawn(SQUARE, OTHER))
+    np.testing.assert_array_equal(read_nuclei(path, shape=SHAPE), drawn(SQUARE, OTHER, last=last))
+
+
+def test_a_drawn_disc_keeps_its_area_wherever_it_lies(tmp_path):
+    turn = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    rng = np.random.default_rng(2)
+    areas = []
+    for x, y in rng.uniform((15, 15), (45, 25), (50, 2)):
+        ring = np.column_stack([x + 9 * np.cos(turn), y + 9 * np.sin(turn)])
+        found = read_nuclei(write(tmp_path, [polygon(ring.tolist())]), shape=SHAPE) > 0
+        areas.append(found.sum())
+        rows, columns = np.nonzero(found)
+        assert (columns.mean() + 0.5, rows.mean() + 0.5) == pytest.approx((x, y), abs=0.15)
+    assert np.mean(areas) == pytest.approx(np.pi * 9**2, rel=0.01)
 
 
 def test_of_a_cell_the_nucleus_counts(tmp_path):
@@ -82,8 +99,8 @@ def test_holes_and_what_hangs_over_the_edge(tmp_path):
     over = [[-5, 30], [4, 30], [4, 60], [-5, 60], [-5, 30]]
     found = read_nuclei(write(tmp_path, [polygon(SQUARE, hole), polygon(over)]), shape=SHAPE)
     expected = drawn(SQUARE)
-    expected[8:13, 13:18] = 0
-    expected[30:, :5] = 2
+    expected[8:12, 13:17] = 0
+    expected[30:, :4] = 2
     np.testing.assert_array_equal(found, expected)
 
 

@@ -13,6 +13,8 @@ from axilla.nuclei.agreement import compare_instances
 from axilla.nuclei.segmentation import (
     PART_PX,
     TYPICAL_RADIUS_PX,
+    WORKING_MPP,
+    ToolSegmenter,
     find_zoom,
     segment_image,
     segment_parts,
@@ -123,10 +125,8 @@ def test_parts_give_each_nucleus_once_and_whole(whole, by_parts):
 
 
 def test_two_workers_give_the_same_map(large, by_parts):
-    heard = []
-    found = segment_image(read(large[0]), dark, workers=2, told=lambda: heard.append(1))
+    found = segment_image(read(large[0]), dark, workers=2)
     np.testing.assert_array_equal(found, by_parts)
-    assert len(heard) == 4
 
 
 def test_a_part_has_the_nuclei_whose_centre_it_has(large, whole):
@@ -217,3 +217,43 @@ def test_a_zoom_keeps_positions(radius, zoom, overlap):
     agreement = compare_instances(instances, found, radius_px=0.3)
     assert agreement.hits == agreement.truths == agreement.found
     assert agreement.aji > overlap
+
+
+def labelled(pixels):
+    """What is dark, each piece a nucleus, numbered as no tool of ours would."""
+    pieces, _ = ndimage.label(pixels.mean(axis=2) < 150)
+    return pieces.astype(np.uint16) * 7
+
+
+@pytest.mark.parametrize("zoom", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("mpp", [WORKING_MPP, 0.25, 0.5])
+def test_a_tool_sees_its_own_magnification_and_answers_at_the_image_s(mpp, zoom):
+    pixels, truth = on_a_grid(radius=12, shape=(200, 300))
+    seen = []
+
+    def find(image):
+        seen.append(image.shape[:2])
+        return labelled(image)
+
+    found = segment_pixels(pixels, ToolSegmenter(find, mpp=mpp, scale=dark), zoom=zoom)
+    own = zoom * WORKING_MPP / mpp
+    assert seen == [pytest.approx((200 * own, 300 * own), abs=0.5)]
+    assert (found.dtype, found.shape) == (np.int32, truth.shape)
+    np.testing.assert_array_equal(np.unique(found), np.arange(truth.max() + 1))
+    agreed = compare_instances(truth, found, radius_px=1)
+    assert agreed.hits == agreed.truths
+    assert agreed.aji > 0.88
+
+
+def test_another_segmenter_tells_a_tool_the_scale():
+    image = read(on_a_grid(radius=20, shape=(500, 500))[0])
+    tool = ToolSegmenter(labelled, mpp=0.5, scale=believes_in_ten)
+    assert find_zoom(image, tool) == find_zoom(image, believes_in_ten)
+
+
+def test_a_tool_may_find_nothing_or_nothing_else():
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    nothing = ToolSegmenter(lambda p: np.zeros(p.shape[:2], int), mpp=WORKING_MPP, scale=dark)
+    assert not segment_pixels(pixels, nothing).any()
+    everything = ToolSegmenter(lambda p: np.full(p.shape[:2], 9), mpp=WORKING_MPP, scale=dark)
+    assert (segment_pixels(pixels, everything) == 1).all()

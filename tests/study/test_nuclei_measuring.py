@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from shapely.geometry import shape
 
 from axilla.cli import main
+from axilla.core.types import MicronsPerPixel
 from axilla.study.nuclei_measuring import measure_image
 
 
@@ -56,9 +58,36 @@ def test_a_row_a_nucleus_in_microns(
     assert "2 nuclei" in capsys.readouterr().out
     table = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
     assert table["x"].tolist() == pytest.approx([30, 85], abs=0.5)
-    # Outlines are drawn to whole pixels, those on the line included.
     assert table["major_axis"].tolist() == pytest.approx([8, 8], rel=0.05)
     assert table["density"][0] == pytest.approx(2 / (0.1 * 0.12 * 0.25**2))
+
+
+def test_for_qupath_each_nucleus_has_its_measures(
+    two_nuclei: tuple[Path, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    image, outlines = two_nuclei
+    out = tmp_path / "measured.geojson"
+    assert call(monkeypatch, "nuclei", "measure", outlines, image, out, "--mpp", 0.25) == 0
+    assert "2 nuclei" in capsys.readouterr().out
+    table = measure_image(outlines, image, tmp_path / "table.csv", mpp=MicronsPerPixel(0.25)).table
+    features = json.loads(out.read_text(encoding="utf-8"))["features"]
+    for feature, row in zip(features, table.to_dict("records"), strict=True):
+        ring = shape(feature["geometry"])
+        assert ring.is_valid
+        # Centres of the table are counted from the middle of the first pixel.
+        assert (ring.centroid.x, ring.centroid.y) == pytest.approx(
+            (row["x"] + 0.5, row["y"] + 0.5), abs=0.1
+        )
+        assert ring.area * 0.25**2 == pytest.approx(row["area"], rel=0.02)
+        told = feature["properties"]["measurements"]
+        assert told["Area µm²"] == pytest.approx(row["area"], rel=1e-4)
+        assert told["Major axis µm"] == pytest.approx(row["major_axis"], rel=1e-4)
+        assert told["Circularity"] == pytest.approx(row["circularity"], rel=1e-4)
+        assert set(told) == {
+            "Area µm²", "Major axis µm", "Minor axis µm", "Circumference µm", "Circularity",
+            "Rectangularity", "Orientation °", "Common orientation",
+        }  # fmt: skip
 
 
 def test_without_a_scale_lengths_are_pixels(two_nuclei: tuple[Path, Path], tmp_path: Path) -> None:
@@ -74,7 +103,7 @@ def test_mistakes_are_sentences(
 ) -> None:  # fmt: skip
     image, outlines = two_nuclei
     assert call(monkeypatch, "nuclei", "measure", outlines, image, tmp_path / "table.xls") == 2
-    assert "Name it .parquet or .csv" in capsys.readouterr().err
+    assert "Name it .parquet or .csv, or .geojson" in capsys.readouterr().err
     lost = tmp_path / "lost.npz"
     assert call(monkeypatch, "nuclei", "measure", lost, image, tmp_path / "table.csv") == 2
     said = capsys.readouterr().err

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from shapely.geometry import shape
 
+from axilla.console import ConsoleReporter
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import SlideError
@@ -56,6 +60,35 @@ def test_every_nucleus_lies_in_its_patch(found: StudyResult) -> None:
     assert ((inside > 0) & (inside < grid.size_level0)).all()
     # Nuclei of generated tissue: 30 to 60 µm².
     assert 25 < nuclei["area"].median() < 70
+
+
+def test_qupath_opens_every_nucleus_where_it_lies(found: StudyResult) -> None:
+    slide = found.cohort.patients[0].slides[0].slide_id
+    nuclei = pd.read_parquet(found.layout.nuclei(slide))
+    text = found.layout.nuclei_drawn(slide, None).read_text(encoding="utf-8")
+    features = json.loads(text)["features"]
+    assert len(features) == len(nuclei) > 50
+    for feature, row in zip(features, nuclei.to_dict("records"), strict=True):
+        ring = shape(feature["geometry"])
+        assert (ring.centroid.x, ring.centroid.y) == pytest.approx((row["x"], row["y"]), abs=0.15)
+        # A pixel of the slide is 1 µm wide.
+        assert ring.area == pytest.approx(row["area"], rel=0.05)
+        measured = feature["properties"]["measurements"]
+        assert measured["Area µm²"] == pytest.approx(row["area"], rel=1e-4)
+    assert len(text) / len(features) < 800
+
+
+def test_without_the_files_for_qupath_no_model_is_trained_again(
+    found: StudyResult, settings: dict[str, Any], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    shutil.copytree(found.layout.out, out)
+    own = settings | {"out": out, "nuclei": settings["nuclei"] | {"geojson": False}}
+    run(StudyConfig.model_validate(own), until="train", reporter=ConsoleReporter())
+    said = capsys.readouterr().out
+    assert "30 slides, 30 now" in said
+    assert "2 models, done before" in said
 
 
 def test_planted_features_come_out_in_their_direction(found: StudyResult) -> None:
@@ -134,8 +167,6 @@ def test_outlines_are_of_the_nuclei_that_were_measured(
 def test_a_second_run_finds_everything_done(
     found: StudyResult, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from axilla.console import ConsoleReporter
-
     run(
         StudyConfig.model_validate(settings | {"out": found.layout.out}),
         reporter=ConsoleReporter(),

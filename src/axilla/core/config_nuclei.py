@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from axilla.core.config_base import Strict
+from axilla.core.nucleus_tools import NucleusTool
 
 
 class Nuclei(Strict):
@@ -18,4 +19,10 @@ class Nuclei(Strict):
     classical: bool = False
     """Find them by colour and watershed, without the network."""
     weights: Path | None = None
-    """Of a network that `axilla nuclei train` or `fit` wrote; null is the shipped one."""
+    """Of `tool`, or what `axilla nuclei train` or `fit` wrote; null is the shipped network."""
+    tool: NucleusTool | None = None
+    """Find them by another network, whose weights are a local file (`weights`)."""
+    tool_mpp: Annotated[float, Field(gt=0)] | None = None
+    """µm per pixel that the tool's network was trained at; null is what its own models were."""
+    geojson: bool = True
+    """Write the nuclei of every slide for QuPath, about 500 bytes each."""

@@ -101,6 +101,21 @@ def _stain_fits(study: StudyConfig) -> None:
         )
 
 
+def _nuclei_fit(study: StudyConfig) -> None:
+    """Another tool's network has weights of its own; nothing is ever fetched."""
+    own = study.nuclei
+    if own.tool is not None and own.weights is None:
+        raise ValueError(
+            f"nuclei.weights: {own.tool} finds nuclei with its own weights; give a local file"
+        )
+    if own.tool is not None and own.classical:
+        raise ValueError("nuclei: found by a tool or by colour; take out tool or classical")
+    if own.tool is None and own.tool_mpp is not None:
+        raise ValueError(
+            "nuclei.tool_mpp: is that of a tool's network; name the tool, or take it out"
+        )
+
+
 def _imported_fit(study: StudyConfig) -> None:
     """Nothing is asked of features made elsewhere that only slides could give."""
     if study.features is None:
@@ -162,6 +177,7 @@ RULES: tuple[Callable[[StudyConfig], None], ...] = (
     _training_fits,
     _aggregators_fit,
     _stain_fits,
+    _nuclei_fit,
     _imported_fit,
     _clinical_fits,
 )

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from skimage.draw import polygon
 
 from axilla.core.errors import AnnotationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    _Fill = Callable[[NDArray[np.uint8], NDArray[np.float64], int], None]
 
 MAX_BYTES = 512 * 2**20
 """Largest file that is read: 20 million outlined nuclei have about as many."""
@@ -35,7 +38,9 @@ def read_nuclei(path: Path, *, shape: tuple[int, int]) -> NDArray[np.int32]:
         `.npz` with `inst_map` (or one array only), `.npy`, `.tif`: integers [h, w], 0 is
         background. `.geojson` of QuPath, StarDist and CellViT, a polygon a nucleus, also many in
         one MultiPolygon; of QuPath's cells the nucleus. `.json` of HoVer-Net: `nuc`, with a
-        `contour` each.
+        `contour` each. A polygon runs along the edges of pixels, as QuPath draws, and has those
+        whose middle it encloses; contours of HoVer-Net and CellViT (the MultiPolygon) run through
+        the middle of a nucleus's outermost pixels, and have these too.
     shape
         Height and width of the image that the nuclei were found in.
 
@@ -133,10 +138,9 @@ def _drawn(path: Path, shape: tuple[int, int]) -> NDArray[np.int32]:
     except (ValueError, RecursionError) as error:
         raise _error(path, "is no JSON.", "Export the nuclei again as GeoJSON.") from error
     instances = np.zeros(shape, dtype=np.int32)
-    for number, rings in enumerate(_polygons(path, content), start=1):
-        outer, *holes = [np.rint(ring).astype(np.int32) for ring in rings]
-        left, top = outer.min(axis=0)
-        right, bottom = outer.max(axis=0)
+    for number, (rings, fill) in enumerate(_polygons(path, content), start=1):
+        left, top = np.floor(rings[0].min(axis=0)).astype(int)
+        right, bottom = np.ceil(rings[0].max(axis=0)).astype(int)
         if right < 0 or bottom < 0 or left >= shape[1] or top >= shape[0]:
             raise _error(
                 path,
@@ -147,19 +151,29 @@ def _drawn(path: Path, shape: tuple[int, int]) -> NDArray[np.int32]:
         corner = np.maximum((left, top), 0)
         window = instances[corner[1] : bottom + 1, corner[0] : right + 1]
         canvas = np.zeros(window.shape, dtype=np.uint8)
-        cv2.fillPoly(canvas, [outer - corner], 1)
-        for hole in holes:
-            cv2.fillPoly(canvas, [hole - corner], 0)
+        for ring, value in zip(rings, (1, *[0] * (len(rings) - 1)), strict=True):
+            fill(canvas, ring - corner, value)
         window[canvas > 0] = number
     return instances
 
 
-def _polygons(path: Path, content: Any) -> Iterator[list[NDArray[np.float64]]]:
-    """Rings of each nucleus, the outer one first."""
+def _fill_along_edges(canvas: NDArray[np.uint8], ring: NDArray[np.float64], value: int) -> None:
+    """Pixels whose middle the ring encloses."""
+    rows, columns = polygon(ring[:, 1] - 0.5, ring[:, 0] - 0.5, canvas.shape)
+    canvas[rows, columns] = value
+
+
+def _fill_through_middles(canvas: NDArray[np.uint8], ring: NDArray[np.float64], value: int) -> None:
+    """Pixels that the ring encloses or runs through, counted by their middle."""
+    cv2.fillPoly(canvas, [np.rint(ring).astype(np.int32)], value)
+
+
+def _polygons(path: Path, content: Any) -> Iterator[tuple[list[NDArray[np.float64]], _Fill]]:
+    """Rings of each nucleus, the outer one first, and how they are filled."""
     if isinstance(content, dict) and isinstance(content.get("nuc"), dict):
         for name, nucleus in content["nuc"].items():
             contour = nucleus.get("contour") if isinstance(nucleus, dict) else None
-            yield [_ring(path, contour, f"nucleus {name}")]
+            yield [_ring(path, contour, f"nucleus {name}")], _fill_through_middles
         return
     features = content.get("features") if isinstance(content, dict) else content
     if not isinstance(features, list):
@@ -178,7 +192,7 @@ def _polygons(path: Path, content: Any) -> Iterator[list[NDArray[np.float64]]]:
             rings = [_ring(path, ring, name) for ring in _list(path, part, name)]
             if not rings:
                 raise _error(path, f"is malformed: {name} has no points.", "Export it again.")
-            yield rings
+            yield rings, _fill_along_edges if kind == "Polygon" else _fill_through_middles
 
 
 def _list(path: Path, value: Any, name: str) -> list[Any]:

@@ -8,7 +8,7 @@ import math
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -39,6 +39,8 @@ TYPICAL_RADIUS_PX = 12.0
 """The same, by area: half of the nuclear area lies in nuclei up to it."""
 USUAL_RADIUS_UM = 4.0
 """Of tumour nuclei, lymphocytes and stroma together."""
+WORKING_MPP = USUAL_RADIUS_UM / RADIUS_PX
+"""µm per pixel of an image enlarged to that radius."""
 ZOOMS = (0.25, 4.0)
 """Least and most that an image is enlarged."""
 _SAMPLED_PX, _SAMPLED_PARTS, _ROUNDS = 512, 4, 2
@@ -67,6 +69,24 @@ class Segmenter(Protocol):
     def glance(self, pixels: Pixels) -> tuple[Plane, Plane]:
         """The same in less time where it need only tell how large nuclei are."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ToolSegmenter:
+    """What finds whole nuclei by itself, at a magnification of its own."""
+
+    find: Callable[[Pixels], NDArray[Any]]
+    """RGB [h, w, 3] to whole numbers [h, w]: 0, or the nucleus."""
+    mpp: float
+    """µm per pixel at which it is shown images."""
+    scale: Segmenter
+    """Tells the scale of images where nobody knows it."""
+    own_zoom: None = None
+    """As of `Segmenter`: the scale is told by that one."""
+
+
+Finder = Segmenter | ToolSegmenter
+"""Whatever finds nuclei."""
 
 
 class Readable(Protocol):
@@ -112,13 +132,15 @@ def working_zoom(mpp: float) -> float:
     return max(zoom, ZOOMS[0])
 
 
-def find_zoom(image: Readable, segmenter: Segmenter) -> float:
+def find_zoom(image: Readable, segmenter: Finder) -> float:
     """How much to enlarge an image whose scale nobody knows, by the size of what is found in it.
 
     Parts spread over the image are segmented at the segmenter's own enlargements; the one that
     shows most nuclear area with confidence is then made to fit the nuclei's radius, twice, since
     what is found depends on it. A segmenter made for one magnification is believed instead.
     """
+    if isinstance(segmenter, ToolSegmenter):
+        return find_zoom(image, segmenter.scale)
     if segmenter.own_zoom is not None:
         return segmenter.own_zoom
     windows = list(_windows(image.size, side=_SAMPLED_PX))
@@ -144,7 +166,7 @@ def find_zoom(image: Readable, segmenter: Segmenter) -> float:
 
 
 def segment_parts(
-    image: Readable, segmenter: Segmenter, *, zoom: float = 1.0, workers: int = 1
+    image: Readable, segmenter: Finder, *, zoom: float = 1.0, workers: int = 1
 ) -> Iterator[Part]:
     """Segment an image part by part, in order.
 
@@ -173,25 +195,24 @@ def segment_parts(
 
 
 def segment_image(
-    image: Readable,
-    segmenter: Segmenter,
-    *,
-    zoom: float = 1.0,
-    workers: int = 1,
-    told: Callable[[], None] | None = None,
+    image: Readable, segmenter: Finder, *, zoom: float = 1.0, workers: int = 1
 ) -> Instances:
     """Instance map of a whole image, int32 [h, w]; 0 is background, nuclei are 1, 2, ..."""
-    width, height = image.size
+    parts = segment_parts(image, segmenter, zoom=zoom, workers=workers)
+    return joined(parts, size=image.size)
+
+
+def joined(parts: Iterable[Part], *, size: tuple[int, int]) -> Instances:
+    """Parts of an image of this width and height as one instance map, numbered 1, 2, ..."""
+    width, height = size
     whole = np.zeros((height, width), np.int32)
     count = 0
-    for part in segment_parts(image, segmenter, zoom=zoom, workers=workers):
+    for part in parts:
         h, w = part.instances.shape
         window = whole[part.y : part.y + h, part.x : part.x + w]
         new = (part.instances > 0) & (window == 0)
         window[new] = part.instances[new] + count
         count += int(part.instances.max(initial=0))
-        if told is not None:
-            told()
     return whole
 
 
@@ -201,15 +222,17 @@ def part_count(image: Readable, *, zoom: float = 1.0) -> int:
 
 
 def segment_patches(
-    patches: Iterable[Pixels], segmenter: Segmenter, *, zoom: float = 1.0, workers: int = 1
+    patches: Iterable[Pixels], segmenter: Finder, *, zoom: float = 1.0, workers: int = 1
 ) -> Iterator[Instances]:
     """Nuclei of single patches [h, w, 3], in order, so many at once as there are workers."""
     one = functools.partial(segment_pixels, segmenter=segmenter, zoom=zoom)
     yield from _in_order(one, patches, workers=workers)
 
 
-def segment_pixels(pixels: Pixels, segmenter: Segmenter, *, zoom: float = 1.0) -> Instances:
+def segment_pixels(pixels: Pixels, segmenter: Finder, *, zoom: float = 1.0) -> Instances:
     """Nuclei of pixels [h, w, 3] that are in memory, int32 [h, w]."""
+    if isinstance(segmenter, ToolSegmenter):
+        return _found_by_tool(pixels, segmenter, zoom * WORKING_MPP / segmenter.mpp)
     nuclear, depth = _maps(pixels, segmenter.__call__, zoom)
     return split_nuclei(nuclear >= LIKELY, depth)
 
@@ -233,16 +256,39 @@ def _maps(
     height, width = pixels.shape[:2]
     if abs(zoom - 1) < 0.05:
         return look(pixels)
-    seen = cv2.resize(
-        pixels, (max(1, round(width * zoom)), max(1, round(height * zoom))),
-        interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC,
-    )  # fmt: skip
-    nuclear, depth = look(np.asarray(seen, np.uint8))
+    nuclear, depth = look(_enlarged(pixels, zoom))
     back = [
         cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
         for plane in (nuclear, depth)
     ]
     return np.asarray(back[0], np.float32), np.asarray(back[1], np.float32)
+
+
+def _enlarged(pixels: Pixels, zoom: float) -> Pixels:
+    height, width = pixels.shape[:2]
+    seen = cv2.resize(
+        pixels, (max(1, round(width * zoom)), max(1, round(height * zoom))),
+        interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC,
+    )  # fmt: skip
+    return np.asarray(seen, np.uint8)
+
+
+def _found_by_tool(pixels: Pixels, tool: ToolSegmenter, zoom: float) -> Instances:
+    """Nuclei of the pixels as the tool sees them enlarged, at their own size, from 1 on."""
+    shape = pixels.shape[:2]
+    as_is = abs(zoom - 1) < 0.05
+    found = np.asarray(tool.find(pixels if as_is else _enlarged(pixels, zoom)), np.int32)
+    if found.shape != shape:
+        # The middle of each pixel, as `INTER_NEAREST` alone does not take it.
+        rows, columns = (
+            ((np.arange(own) + 0.5) * seen / own).astype(int)
+            for own, seen in zip(shape, found.shape, strict=True)
+        )
+        found = found[rows[:, None], columns]
+    numbers, places = np.unique(found, return_inverse=True)
+    # The background is 0, whether it is seen or not.
+    renumbered = places.reshape(shape) + (0 if numbers[0] == 0 else 1)
+    return np.asarray(renumbered, np.int32)
 
 
 def _confidence(pixels: Pixels, segmenter: Segmenter, zoom: float) -> tuple[float, float | None]:

@@ -86,6 +86,11 @@ class Layout:
         """How many nuclei each patch of a slide has."""
         return self.out / "nuclei" / f"{slide_id}-patches.parquet"
 
+    def nuclei_drawn(self, slide_id: str, number: int | None) -> Path:
+        """Every nucleus of one of a slide's images as QuPath opens it."""
+        of = "" if number is None else f"-{number}"
+        return self.out / "nuclei" / f"{slide_id}{of}.geojson"
+
     def nuclei_outlined(self, slide_id: str) -> Path:
         """Some patches of a slide with the outlines of their nuclei."""
         return self.out / "nuclei" / f"{slide_id}-outlined.png"

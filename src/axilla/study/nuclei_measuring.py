@@ -1,4 +1,4 @@
-"""Nuclei of one image: read, measured, written as a table."""
+"""Nuclei of one image: read, measured, written as a table or for QuPath."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from axilla.core import store
 from axilla.core.errors import StoreError
 from axilla.core.types import MicronsPerPixel
 from axilla.nuclei.morphometry import measure_nuclei
+from axilla.nuclei.outlines import outlines
 from axilla.nuclei.reading import read_nuclei
+from axilla.study.nuclei_geojson import add_nuclei
 from axilla.wsi.slides import open_slide
 
 
@@ -38,7 +40,7 @@ def measure_image(
     image
         The image they were found in: its size, and its µm per pixel where it tells.
     out
-        `.parquet` or `.csv`.
+        `.parquet` or `.csv`; `.geojson` for QuPath, with the outlines.
     mpp
         µm per pixel; goes before what the image tells.
 
@@ -47,16 +49,23 @@ def measure_image(
     AnnotationError, SlideError
         The nuclei or the image do not open, or do not go together.
     StoreError
-        `out` is neither kind of table, or cannot be written.
+        `out` is none of these, or cannot be written.
     """
     kind = out.suffix.lower()
-    if kind not in {".parquet", ".csv"}:
-        raise StoreError("is no table that is written.", "Name it .parquet or .csv.", file=out)
+    if kind not in {".parquet", ".csv", ".geojson"}:
+        raise StoreError(
+            "is no table that is written.", "Name it .parquet or .csv, or .geojson for QuPath.",
+            file=out,
+        )  # fmt: skip
     with open_slide(image, slide_id=image.stem, patient_id=image.stem) as reader:
         width, height = reader.size
         scale = mpp if mpp is not None else reader.mpp
-    table = measure_nuclei(read_nuclei(nuclei, shape=(height, width)), mpp=scale)
-    if kind == ".csv":
+    instances = read_nuclei(nuclei, shape=(height, width))
+    table = measure_nuclei(instances, mpp=scale)
+    if kind == ".geojson":
+        with store.writing_features(out) as add:
+            add_nuclei(add, dict(outlines(instances)), table, in_um=scale is not None)
+    elif kind == ".csv":
         store.write_text(out, table.to_csv(index=False))
     else:
         buffer = io.BytesIO()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,19 +18,22 @@ from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import SlideError
 from axilla.core.progress import Reporter
-from axilla.core.types import MicronsPerPixel, PatchGrid, Slide
+from axilla.core.types import MicronsPerPixel, PatchGrid, Region, Slide
 from axilla.nuclei.classical import fit_classical
 from axilla.nuclei.feature_bags import feature_values, patch_nuclei
+from axilla.nuclei.outlines import outlines
 from axilla.nuclei.outlining import outline_nuclei
 from axilla.nuclei.segmentation import (
-    Segmenter,
+    Finder,
+    ToolSegmenter,
     find_zoom,
     segment_patches,
     segment_pixels,
     working_zoom,
 )
 from axilla.study.layout import Layout
-from axilla.study.nuclei_segmenting import network_segmenter, working
+from axilla.study.nuclei_geojson import add_nuclei
+from axilla.study.nuclei_segmenting import Way, fixed_segmenter, working
 from axilla.study.slide_checks import slides_of
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.patches import PatchReader
@@ -78,27 +83,67 @@ def find_nuclei(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> Sli
     in_um = _one_unit(tiles)
     segmenter, identity = _segmenter(config)
     keys = {s: store.digest("nuclei", SEGMENTING, k, identity) for s, k in tiles.keys.items()}
+    # Outlines are for the eye: no model depends on them.
+    written = {s: store.digest(k, config.nuclei.geojson) for s, k in keys.items()}
     todo = [
         slide
         for slide in slides_of(tiles.cohort.patients)
-        if not store.step_is_done(layout.out, _step(slide), key=keys[slide.slide_id])
+        if not store.step_is_done(layout.out, _step(slide), key=written[slide.slide_id])
     ]
     for slide in reporter.track(todo, "Finding nuclei"):
-        grid = tiles.grids[slide.slide_id]
-        regions = regions_of(slide, config=config)
-        with PatchReader(slide, grid, regions, config=config.patches) as reader:
-            nuclei, patches = _measure(reader, grid, config=config, segmenter=segmenter)
-        files = [layout.nuclei(slide.slide_id), layout.nuclei_patches(slide.slide_id)]
-        for path, table in zip(files, (nuclei, patches), strict=True):
-            buffer = io.BytesIO()
-            table.to_parquet(buffer, index=False)
-            store.write_bytes(path, buffer.getvalue())
-        store.write_step(layout.out, _step(slide), key=keys[slide.slide_id], files=files)
+        files = _find_on_slide(slide, tiles, config=config, segmenter=segmenter)
+        store.write_step(layout.out, _step(slide), key=written[slide.slide_id], files=files)
     reporter.done(
         "nuclei",
         f"{len(keys):,} slides" + (f", {len(todo):,} now" if todo else ", done before"),
     )
     return SlideNuclei(layout, keys, in_um)
+
+
+def _find_on_slide(
+    slide: Slide, tiles: Tiles, *, config: StudyConfig, segmenter: Finder | None
+) -> list[Path]:
+    """Find and measure a slide's nuclei, and return the files that tell of them."""
+    layout = Layout(config.out)
+    grid = tiles.grids[slide.slide_id]
+    regions = regions_of(slide, config=config)
+    drawn = _Drawn(layout, slide, regions) if config.nuclei.geojson else None
+    with ExitStack() as stack:
+        reader = stack.enter_context(PatchReader(slide, grid, regions, config=config.patches))
+        add = drawn.opened(stack) if drawn else {}
+        nuclei, patches = _measure(reader, grid, config=config, segmenter=segmenter, add=add)
+    files = [layout.nuclei(slide.slide_id), layout.nuclei_patches(slide.slide_id)]
+    for path, table in zip(files, (nuclei, patches), strict=True):
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        store.write_bytes(path, buffer.getvalue())
+    return files + (drawn.files if drawn else [])
+
+
+class _Drawn:
+    """Files for QuPath, one of each image of a slide; none where patches are all that there is."""
+
+    def __init__(self, layout: Layout, slide: Slide, regions: Sequence[Region]) -> None:
+        several = len(slide.images) > 1
+        shown = [] if any(region.files is not None for region in regions) else slide.images
+        self._paths = {
+            image: layout.nuclei_drawn(slide.slide_id, number if several else None)
+            for number, image in enumerate(shown, start=1)
+        }
+        self._regions = regions
+
+    @property
+    def files(self) -> list[Path]:
+        """What is written."""
+        return list(self._paths.values())
+
+    def opened(self, stack: ExitStack) -> dict[int, Callable[[str], None]]:
+        """What takes the nuclei of each region, by its index, until the stack closes."""
+        add = {
+            image: stack.enter_context(store.writing_features(path))
+            for image, path in self._paths.items()
+        }
+        return {region.index: add[region.image] for region in self._regions if region.image in add}
 
 
 def _one_unit(tiles: Tiles) -> bool:
@@ -126,21 +171,30 @@ def _step(slide: Slide) -> str:
     return f"nuclei/{slide.slide_id}"
 
 
-def _segmenter(config: StudyConfig) -> tuple[Segmenter | None, str]:
+def _segmenter(config: StudyConfig) -> tuple[Finder | None, str]:
     """The network and the digest of its weights; None for the classical way, fitted by slide."""
-    if config.nuclei.classical:
+    own = config.nuclei
+    if own.classical:
         return None, "classical"
     from axilla.nuclei.learned import SHIPPED
 
-    path = config.nuclei.weights or SHIPPED
-    segmenter = network_segmenter(path)
-    return segmenter, store.file_identity(path, content=True)
+    way = Way(weights=own.weights or SHIPPED, tool=own.tool, tool_mpp=own.tool_mpp)
+    segmenter = fixed_segmenter(way)
+    identity = store.file_identity(own.weights or SHIPPED, content=True)
+    if isinstance(segmenter, ToolSegmenter):
+        identity = store.digest(own.tool, segmenter.mpp, identity)
+    return segmenter, identity
 
 
 def _measure(
-    reader: PatchReader, grid: PatchGrid, *, config: StudyConfig, segmenter: Segmenter | None
+    reader: PatchReader,
+    grid: PatchGrid,
+    *,
+    config: StudyConfig,
+    segmenter: Finder | None,
+    add: Mapping[int, Callable[[str], None]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Nuclei and patches of a slide."""
+    """Nuclei and patches of a slide; `add` takes the outlines of each region's, by its index."""
     per_pixel, mpp = _scale(grid, config=config)
     own, zoom, fine = _fitted(reader, grid, mpp=mpp, segmenter=segmenter)
     per_pixel /= fine
@@ -150,6 +204,9 @@ def _measure(
             segment_patches(_read(reader, fine), own, zoom=zoom, workers=workers)
         ):
             nuclei, density = patch_nuclei(instances, mpp=mpp, enlarged=fine)
+            if (own_add := add.get(int(grid.region[index]))) is not None:
+                rings = {n: grid.xy[index] + r * per_pixel for n, r in outlines(instances)}
+                add_nuclei(own_add, rings, nuclei, in_um=mpp is not None)
             nuclei.insert(0, "patch", index)
             # Centres from the patch's pixels to the slide's.
             nuclei["x"] = grid.xy[index, 0] + (nuclei["x"] + 0.5) * per_pixel
@@ -171,8 +228,8 @@ def _fitted(
     grid: PatchGrid,
     *,
     mpp: MicronsPerPixel | None,
-    segmenter: Segmenter | None,
-) -> tuple[Segmenter, float, int]:
+    segmenter: Finder | None,
+) -> tuple[Finder, float, int]:
     """The slide's segmenter, how much it enlarges, and how much patches are enlarged before."""
     chosen = np.linspace(0, len(grid) - 1, min(len(grid), _SAMPLED_PATCHES)).round().astype(int)
     sample = _Montage(reader.read(chosen))

@@ -167,6 +167,8 @@ def _nuclei_sentence(config: StudyConfig) -> str:
         if config.nuclei.classical
         else "by the nuclear network of the package"
         if config.nuclei.weights is None
+        else f"by {config.nuclei.tool} with the weights {config.nuclei.weights.name}"
+        if config.nuclei.tool is not None
         else f"by the nuclear network {config.nuclei.weights.name}"
     )
     return (

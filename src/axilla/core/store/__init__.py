@@ -16,6 +16,7 @@ from axilla.core.store.atomic import (
 from axilla.core.store.feature_facts import read_computing, read_weights_digest
 from axilla.core.store.feature_rows import FeatureRows, open_features, plain_rows
 from axilla.core.store.features import Features, read_features, read_features_key, write_features
+from axilla.core.store.geojson import writing_features
 from axilla.core.store.grids import read_grid, read_grid_key, write_grid
 from axilla.core.store.lock import locked
 from axilla.core.store.model_record import ModelRecord
@@ -81,4 +82,5 @@ __all__ = [
     "write_text",
     "write_training_state",
     "writing",
+    "writing_features",
 ]
