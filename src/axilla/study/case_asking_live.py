@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axilla.core import store
 from axilla.core.clinical_cells import cell_problem
 from axilla.core.config_clinical import CategoricalColumn, NumericColumn
 from axilla.core.errors import CohortError
 from axilla.core.methods import method_spec, method_title
+from axilla.core.recent import Recent
 from axilla.core.table import parse_number
 from axilla.core.types import Patient
 from axilla.mil.bundle import Bundle, Member
@@ -70,16 +71,15 @@ class LiveModels:
     def __init__(self) -> None:
         # One patient at a time: torch takes all cores for one, and a head takes milliseconds.
         self._lock = threading.Lock()
-        self._bundles: OrderedDict[tuple[str, str, str], Bundle] = OrderedDict()
-        self._encoded: OrderedDict[tuple[Any, ...], list[tuple[Member, Fitting]]] = OrderedDict()
+        self._bundles: Recent[Bundle] = Recent(_HELD_MODELS)
+        self._encoded: Recent[list[tuple[Member, Fitting]]] = Recent(_HELD_CASES)
 
     def form(self, case: OpenedCase) -> tuple[FormColumn, ...]:
         """The clinical columns with the patient's own values; none where no method reads any."""
         methods = self._methods(case)
         if not methods:
             return ()
-        with self._lock:
-            seen = self._categories(self._bundle(case, methods[0]))
+        seen = _categories(case, methods[0])
         columns = []
         for column in case.endpoint.config.clinical.columns:
             value = case.patient.clinical[column.name]
@@ -153,31 +153,26 @@ class LiveModels:
     def _heads(self, case: OpenedCase, method: str, bundle: Bundle) -> list[tuple[Member, Fitting]]:
         """Each member without its encoder, and the study with the case's features in its place."""
         key = (case.endpoint.name, method, case.partition.name, case.patient.patient_id)
-        if key in self._encoded:
-            self._encoded.move_to_end(key)
-            return self._encoded[key]
-        fitting = case.endpoint.fitting
-        found = [_without_encoder(member, fitting, case.patient) for member in bundle.members]
-        self._encoded[key] = found
-        if len(self._encoded) > _HELD_CASES:
-            self._encoded.popitem(last=False)
-        return found
+        return self._encoded.get(
+            key,
+            lambda: [
+                _without_encoder(member, case.endpoint.fitting, case.patient)
+                for member in bundle.members
+            ],
+        )
 
     def _bundle(self, case: OpenedCase, method: str) -> Bundle:
-        key = (case.endpoint.name, method, case.partition.name)
-        if key not in self._bundles:
-            self._bundles[key] = load_bundle(case.endpoint.fitting, method, case.partition)
-            if len(self._bundles) > _HELD_MODELS:
-                self._bundles.popitem(last=False)
-        self._bundles.move_to_end(key)
-        return self._bundles[key]
+        return self._bundles.get(
+            (case.endpoint.name, method, case.partition.name),
+            lambda: load_bundle(case.endpoint.fitting, method, case.partition),
+        )
 
-    @staticmethod
-    def _categories(bundle: Bundle) -> dict[str, tuple[str, ...]]:
-        reads = bundle.preprocessor
-        if not isinstance(reads, Preprocessor):
-            return {}
-        return dict(zip(reads.categorical, reads.categories, strict=True))
+
+def _categories(case: OpenedCase, method: str) -> dict[str, tuple[str, ...]]:
+    """Categories that the model's training patients had, from its record: no weights are read."""
+    folder = case.endpoint.layout.model(method, case.partition.name)
+    record = store.read_model_record(folder)["clinical"]
+    return dict(zip(record["categorical"], map(tuple, record["categories"]), strict=True))
 
 
 def read_values(case: OpenedCase, values: Mapping[str, str]) -> dict[str, Value]:

@@ -19,7 +19,6 @@ from axilla.study.explaining import explained_method
 from axilla.study.heat_scales import read_values
 from axilla.study.layout import Layout
 from axilla.study.opened import OpenedEndpoint
-from axilla.study.tiling import regions_of
 from axilla.wsi.regions import outline_rings
 
 MOST_NUCLEI = 4_000
@@ -130,15 +129,16 @@ def slide_overlays(case: OpenedCase, slide: Slide) -> dict[str, Any]:
     tiles = endpoint.tiles
     if tiles is None:
         return {"images": [], "patches": None, "reason": _NO_SLIDES}
-    regions = regions_of(slide, config=endpoint.config)
+    regions = endpoint.regions(slide)
     images = [
         {"outlines": [ring.tolist() for r in regions if r.image == i for ring in outline_rings(r)]}
         for i in slide.images
     ]
-    table = _measured(case, slide)
+    path = measured_table(case, slide)
     found: dict[str, Any] = {"images": images, "patches": None}
-    if table is None:
+    if path is None:
         return found | {"reason": _not_measured(case)}
+    table = read_values(path)
     grid = tiles.grids[slide.slide_id]
     own = _image_of(regions, slide)
     method = explained_method(endpoint.config.methods)
@@ -177,7 +177,7 @@ def nuclei_within(
     if tiles is None or not path.is_file():
         return {"count": 0, "ellipses": []}
     table, grid = pd.read_parquet(path), tiles.grids[slide.slide_id]
-    own = _image_of(regions_of(slide, config=case.endpoint.config), slide)
+    own = _image_of(case.endpoint.regions(slide), slide)
     x, y, width, height = window
     here = np.array([own[int(r)] == image for r in grid.region])[table["patch"].to_numpy()]
     here &= table["x"].between(x, x + width).to_numpy() & table["y"].between(y, y + height)
@@ -202,13 +202,12 @@ def has_nuclei(case: OpenedCase, slide: Slide) -> bool:
 _NO_SLIDES = "This study has no slides: its features were made elsewhere, or it reads none."
 
 
-def _measured(case: OpenedCase, slide: Slide) -> pd.DataFrame | None:
+def measured_table(case: OpenedCase, slide: Slide) -> Path | None:
     """The table of patches: of the test cohort's maps, or of this case asked for alone."""
     layout = case.endpoint.layout
     aside = Layout(layout.learned_from(case.patient.patient_id))
-    paths: list[Path] = [layout.attention(slide.slide_id), aside.attention(slide.slide_id)]
-    path = next((p for p in paths if p.is_file()), None)
-    return None if path is None else read_values(path)
+    paths = (layout.attention(slide.slide_id), aside.attention(slide.slide_id))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _not_measured(case: OpenedCase) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from axilla.core.cohort_union import Everybody, read_everybody
 from axilla.core.config import StudyConfig, endpoint_name
 from axilla.core.errors import StoreError
 from axilla.core.progress import Silent
+from axilla.core.recent import Recent
 from axilla.core.split import cut_partitions, partitions_of
-from axilla.core.types import Cohort, Partition, Patient
+from axilla.core.types import Cohort, Partition, Patient, Region, Slide
 from axilla.study.describing import subgroups_of
 from axilla.study.fitting import Fitting
 from axilla.study.given import find_given
@@ -27,9 +28,10 @@ from axilla.study.instances import imported_arrays, slide_arrays
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
 from axilla.study.staining import estimate_stains, fit_stains
-from axilla.study.tiling import StoredGrids, Tiles
+from axilla.study.tiling import StoredGrids, Tiles, regions_of
 
 _RUN = "Run the study to its end: `axilla run study.yaml`."
+_HELD_REGIONS = 64
 _GONE = ("not served", "not among the predictions")
 
 
@@ -49,6 +51,7 @@ class OpenedEndpoint:
     """The study's own folder, where several endpoints share their patches."""
     notes: tuple[str, ...] = ()
     """What does not fit together any more."""
+    _regions: Recent[tuple[Region, ...]] = field(default_factory=lambda: Recent(_HELD_REGIONS))
 
     @property
     def layout(self) -> Layout:
@@ -112,6 +115,16 @@ class OpenedEndpoint:
             bags=bags,
             imported=imported,
         )
+
+    def regions(self, slide: Slide) -> tuple[Region, ...]:
+        """The regions that a slide's patches were cut from; to find tissue takes a while.
+
+        Raises
+        ------
+        AxillaError
+            The slide or its annotation cannot be read.
+        """
+        return self._regions.get(slide.slide_id, lambda: regions_of(slide, config=self.config))
 
     def patient(self, patient_id: str) -> Patient:
         """A patient by id."""

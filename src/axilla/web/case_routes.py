@@ -16,6 +16,7 @@ from starlette.routing import Route
 from axilla.core.errors import CohortError
 from axilla.study.case_opened import (
     has_nuclei,
+    measured_table,
     nuclei_within,
     slide_overlays,
     slide_scale,
@@ -96,10 +97,9 @@ async def image(request: Request) -> Response:
 
 async def overlays(request: Request) -> Response:
     """Outlines and measured patches of a slide."""
-    case = await _case(request)
-    slide = _slide(request)
-    work = functools.partial(slide_overlays, case, slide)
-    return JSONResponse(await _served(request).workshop.make(f"overlays {request.url.path}", work))
+    served, case, slide = _served(request), await _case(request), _slide(request)
+    work = functools.partial(_overlays, served, case, slide)
+    return JSONResponse(await served.workshop.make(request.url.path, work))
 
 
 async def nuclei(request: Request) -> Response:
@@ -127,7 +127,7 @@ async def patch(request: Request) -> Response:
         raise NotThereError("There is no such patch.")
 
     def work() -> bytes:
-        found = slide_overlays(case, slide)["patches"]
+        found = _overlays(served, case, slide)["patches"]
         if found is None or place >= len(found["x"]):
             raise NotThereError("There is no such patch.")
         side = int(tiles.grids[slide.slide_id].size_level0)
@@ -156,6 +156,13 @@ async def ask(request: Request) -> Response:
         raise CohortError("the form has a value that the study has not.", "Reload the page.")
     answers = await run_in_threadpool(_served(request).models.ask, case, typed.values)
     return JSONResponse({"answers": [_plain(answer) for answer in answers]})
+
+
+def _overlays(served: Served, case: OpenedCase, slide: Slide) -> dict[str, Any]:
+    """Read once, and again where `axilla explain` measured the slide meanwhile."""
+    table = measured_table(case, slide)
+    key = (case.endpoint.name, slide.slide_id, table and (table, table.stat().st_mtime_ns))
+    return served.overlays.get(key, functools.partial(slide_overlays, case, slide))
 
 
 def _plain(answer: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import secrets
-import socket
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
@@ -61,21 +60,14 @@ class Access:
         return f"http://{named}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
     def names(self, header: str) -> bool:
-        """Whether a Host header names this server.
+        """Whether a Host header may name this server: only the loopback names do.
 
-        Without a token only the loopback names do. With one, any address in numbers does and the
-        machine's own names: a foreign name that points here brings no cookie.
+        Not asked where there is a token: a foreign name that points here brings no cookie.
         """
-        name, _, port = header.rpartition(":") if _has_port(header) else (header, "", "")
-        name = name.strip("[]").lower()
-        if port and port != str(self.port):
-            return False
-        if is_loopback(name):
+        if self.token is not None:
             return True
-        if self.token is None:
-            return False
-        own = {self.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-        return name in own or _is_address(name)
+        name, _, port = header.rpartition(":") if _has_port(header) else (header, "", "80")
+        return port == str(self.port) and is_loopback(name.strip("[]"))
 
     @property
     def cookie(self) -> str:
@@ -124,7 +116,10 @@ class Guard:
             return _refused(421, "This address is not served here: open the one that was printed.")
         if _is_foreign(scope, headers):
             return _refused(403, "Requests from another site are refused.")
-        if _too_long(headers):
+        length = headers.get("content-length", "0" if scope["method"] in _READS else "")
+        if not length.isdigit():
+            return _refused(411, "The request does not say how long it is.")
+        if int(length) > BODY_BYTES:
             return _refused(413, "The request is too large.")
         return None if self._access.token is None else self._without_token(scope, headers)
 
@@ -172,11 +167,6 @@ def _is_foreign(scope: Scope, headers: Headers) -> bool:
     return origin != f"{scope.get('scheme', 'http')}://{headers.get('host', '')}"
 
 
-def _too_long(headers: Headers) -> bool:
-    length = headers.get("content-length", "0")
-    return not length.isdigit() or int(length) > BODY_BYTES
-
-
 def _cookie(headers: Headers, name: str) -> str | None:
     try:
         found = SimpleCookie(headers.get("cookie", "")).get(name)
@@ -200,10 +190,3 @@ def _refused(status: int, why: str) -> ASGIApp:
 def _has_port(header: str) -> bool:
     return header.rpartition(":")[2].isdigit() and not header.endswith("]")
 
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from axilla.core.cohort import is_generated
 from axilla.core.config import StudyConfig
+from axilla.core.recent import Recent
 from axilla.core.types import Slide
 from axilla.study.case_asking_live import LiveModels
 from axilla.study.case_opened import OpenedCase, open_case
@@ -28,6 +30,8 @@ class Served:
     slides: OpenSlides = field(default_factory=OpenSlides)
     tiles: TileCache = field(default_factory=TileCache)
     workshop: Workshop = field(default_factory=Workshop)
+    overlays: Recent[dict[str, Any]] = field(default_factory=lambda: Recent(16))
+    """What lies over the last slides, by the address that asks for it."""
 
     @classmethod
     def of(cls, config: StudyConfig) -> Served:
@@ -94,5 +98,6 @@ class Served:
         return slide
 
     def close(self) -> None:
-        """Let go of threads; slides close with the process."""
+        """Let go of threads, slides and what was made of them."""
         self.workshop.close()
+        self.slides.close()

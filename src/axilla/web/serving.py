@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import uvicorn
 
     from axilla.core.config import StudyConfig
+
+_BACKLOG = 2048
+_CONNECTIONS = 1000
+"""Open at once; whoever comes beyond is told that the server is busy."""
 
 
 def serve_study(
@@ -41,8 +46,11 @@ def serve_study(
         # Before the study is read: a port in use is told at once.
         access = Access.at(host, listening.getsockname()[1])
         server = server_of(Served.of(config), access=access)
+        _allow_connections()
         ready(access)
-        server.run(sockets=[listening])
+        # Ctrl-C is how it ends; uvicorn raises it again once all is put away.
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -60,6 +68,8 @@ def bound(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        # From here on a browser waits for the server rather than being refused.
+        listening.listen(_BACKLOG)
     except OSError as error:
         raise ConfigError(
             f"the address {host}, port {port} cannot be listened on ({error.strerror or error}).",
@@ -82,7 +92,21 @@ def server_of(served: Served, *, access: Access) -> uvicorn.Server:
             # Tiles still being made need not be waited for.
             timeout_graceful_shutdown=3,
             timeout_keep_alive=30,
-            limit_concurrency=None,
-            backlog=2048,
+            limit_concurrency=_CONNECTIONS,
+            backlog=_BACKLOG,
         )
     )
+
+
+def _allow_connections() -> None:
+    """As many files open as the connections and the slides need, where the system allows it."""
+    try:
+        import resource
+    except ImportError:  # Windows counts otherwise
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * _CONNECTIONS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from axilla.core.types import Slide
-from axilla.wsi.slides import SlideReader, open_slide
+from axilla.wsi.slides import SlideReader, open_slide, slide_size, zooms
+from axilla.wsi.strips import write_pyramid
 from axilla.wsi.tiles import refuse_gone, tile_jpeg
 
 T = TypeVar("T")
@@ -24,6 +27,10 @@ OPEN_SLIDES = 8
 """Slides held open; a flat image of those may hold 200 MB of pixels."""
 WAITING = 128
 """Requests that may wait for a tile to be made; more are told to come again."""
+
+
+_Seen = tuple[int, int]
+"""When a file was changed, and its size."""
 
 
 class BusyError(Exception):
@@ -73,13 +80,18 @@ class TileCache:
 
 
 class OpenSlides:
-    """Readers of images by path, the last used; each opened once, also by many at a time."""
+    """Readers of images by path, the last used; each opened once, also by many at a time.
+
+    An image that cannot be zoomed as it is gets a pyramid in a temporary folder, which goes when
+    the server ends.
+    """
 
     def __init__(self, most: int = OPEN_SLIDES) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._opening: dict[Path, threading.Lock] = {}
-        self._held: OrderedDict[Path, tuple[tuple[int, int], SlideReader]] = OrderedDict()
+        self._held: OrderedDict[Path, tuple[_Seen, SlideReader]] = OrderedDict()
+        self._pyramids: tempfile.TemporaryDirectory[str] | None = None
 
     def reader(self, slide: Slide, path: Path) -> SlideReader:
         """The open image; opened again where its file changed.
@@ -100,17 +112,39 @@ class OpenSlides:
                 if held is not None and held[0] == seen:
                     self._held.move_to_end(path)
                     return held[1]
-            reader = open_slide(
-                path, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
-            )
+            reader = self._open(slide, path, seen)
             with self._lock:
-                # Another thread may read a slide that is let go of here: whoever reads it last
-                # closes it, as the last reference goes.
+                # Another thread may read a slide that is let go of here: it closes once nobody
+                # holds it any more.
                 self._held[path] = (seen, reader)
                 while len(self._held) > self._most:
-                    gone, _ = self._held.popitem(last=False)
-                    self._opening.pop(gone, None)
+                    self._held.popitem(last=False)
             return reader
+
+    def _open(self, slide: Slide, path: Path, seen: _Seen) -> SlideReader:
+        mine, whose = slide.slide_id, slide.patient_id
+        width, height = slide_size(path, slide_id=mine, patient_id=whose)
+        too_large = width * height > slide.max_px  # refused before anything is decoded
+        if too_large or zooms(path, slide_id=mine, patient_id=whose):
+            return open_slide(path, slide_id=mine, patient_id=whose, max_px=slide.max_px)
+        with self._lock:
+            if self._pyramids is None:
+                self._pyramids = tempfile.TemporaryDirectory(prefix="axilla-serve-")
+            folder = Path(self._pyramids.name)
+        name = hashlib.sha256(f"{path} {seen}".encode()).hexdigest()[:32]
+        pyramid, part = folder / f"{name}.tif", folder / f"{name}.part.tif"
+        if not pyramid.is_file():
+            write_pyramid(path, part, slide_id=mine, patient_id=whose)
+            part.rename(pyramid)
+        return open_slide(pyramid, slide_id=mine, patient_id=whose)
+
+    def close(self) -> None:
+        """Let go of all slides, and delete the pyramids."""
+        with self._lock:
+            self._held.clear()
+            if self._pyramids is not None:
+                self._pyramids.cleanup()
+                self._pyramids = None
 
     def __len__(self) -> int:
         return len(self._held)
