@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -117,15 +118,13 @@ def clinical_study(tmp_path: Path) -> Callable[..., StudyConfig]:
     """Run a study of a clinical method alone, with other settings; takes a moment."""
 
     def make(**settings: Any) -> StudyConfig:
-        rows = ["patient_id,age,tumor_size_cm,er,pr,her2,nodes,site"]
+        rng = np.random.default_rng(7)
+        rows = ["patient_id,age,tumor_size_cm,er,pr,her2,nodes"]
         for index in range(90):
             nodes = (0, 0, 1, 4)[index % 4]
-            sign = ("positive", "negative")
-            rows.append(
-                f"p{index:02d},{35 + index % 40},{1 + 0.1 * nodes + index % 7 * 0.3:.2f},"
-                f"{sign[index % 2]},{sign[index % 3 // 2]},{sign[index % 5 // 4]},{nodes},"
-                f"s{index % 3}"
-            )
+            signs = ",".join(rng.choice(["positive", "negative"], 3))
+            size = 2 + 0.1 * nodes + rng.uniform(-1, 1)
+            rows.append(f"p{index:02d},{rng.integers(30, 80)},{size:.2f},{signs},{nodes}")
         (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
         values = {
             "cohort": tmp_path / "cohort.csv", "endpoint": "n0-vs-npos", "methods": ("clinical",),
@@ -212,9 +211,9 @@ def address(start: Callable[[StudyConfig], Running], study: StudyConfig) -> str:
     return start(study).address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: Path) -> Iterator[Browser]:
-    """One Chromium for all tests."""
+    """One Chromium for all tests of a file; Playwright's loop would be in the way of others."""
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield opened

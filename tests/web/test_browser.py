@@ -94,7 +94,7 @@ def test_the_threshold_moves_all_figures_and_the_table_together(
     right = entry["confusion"]["tp"] + entry["confusion"]["tn"]
     expect(page.locator("#patients .call.right")).to_have_count(right)
     # By the keyboard to the end, where nobody is called positive.
-    page.get_by_label("Threshold", exact=False).first.focus()
+    page.locator("#threshold").focus()
     page.keyboard.press("End")
     expect(page.locator("#figures .large").first).to_have_text("0.0%")
     assert figure(page, "Specificity") == "100.0%"
@@ -204,7 +204,7 @@ def test_a_patch_flies_to_its_place_by_click_and_by_key(
         )
         assert zoom > 1.5
     assert f"attention {attention[order[0]]:.2f}" in buttons.nth(0).get_attribute("aria-label")
-    page.get_by_label("By", exact=True).select_option("against")
+    page.locator("#tops-by").select_option("against")
     most = min(patches["contribution"])
     expect(buttons.nth(0)).to_contain_text(f"contribution {most:.3f}")
     page.locator("#zoom-home").focus()

@@ -24,7 +24,7 @@ def card(study: StudyConfig) -> Iterator[Path]:
 
 def test_cards_are_shown_as_the_study_wrote_them(client: TestClient, card: Path) -> None:
     html = client.get("/e/0/models/0").text
-    assert "<table>" in html
+    assert "<li>" in html
     assert "<h1>" in html
     title = card.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
     assert title in html

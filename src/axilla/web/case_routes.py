@@ -64,6 +64,7 @@ async def case_page(request: Request) -> Response:
         classes=endpoint.cohort.classes,
         notes=case.notes,
         scores=case.scores,
+        spread=any(score.spread is not None for score in case.scores),
         slides=[(s.slide_id, len(s.images)) for s in case.patient.slides],
         viewable=endpoint.tiles is not None and endpoint.config.regions != "patches",
         form=form,

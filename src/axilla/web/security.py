@@ -189,4 +189,3 @@ def _refused(status: int, why: str) -> ASGIApp:
 
 def _has_port(header: str) -> bool:
     return header.rpartition(":")[2].isdigit() and not header.endswith("]")
-

@@ -61,6 +61,7 @@ def bound(host: str, port: int) -> socket.socket:
     ConfigError
         The address is another program's, or none of this machine's.
     """
+    listening = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -71,6 +72,8 @@ def bound(host: str, port: int) -> socket.socket:
         # From here on a browser waits for the server rather than being refused.
         listening.listen(_BACKLOG)
     except OSError as error:
+        if listening is not None:
+            listening.close()
         raise ConfigError(
             f"the address {host}, port {port} cannot be listened on ({error.strerror or error}).",
             "Give another --port, or 0 for one that is free; is `axilla serve` running already?",

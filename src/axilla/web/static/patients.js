@@ -63,10 +63,10 @@ export class Patients {
   columns() {
     return [
       ["id", "Patient", (row) => row.id],
-      ["cohort", "Cohort", (row) => COHORTS[row.cohort] ?? row.cohort],
       ["label", "Truth", (row) => row.label],
       ["score", "Score", (row) => this.shownScore(row)],
       ["call", "Call", (row) => this.call(row) ?? ""],
+      ["cohort", "Cohort", (row) => COHORTS[row.cohort] ?? row.cohort],
       ...this.groups.map((title) => [`group ${title}`, title, (row) => row.groups[title] ?? ""]),
     ];
   }
@@ -135,12 +135,12 @@ export class Patients {
     const link = element("a", { href: `${this.pages}${row.place}` }, element("bdi", {}, row.id));
     return element("tr", {},
       element("th", { scope: "row" }, link),
-      element("td", {}, COHORTS[row.cohort] ?? row.cohort),
       element("td", {}, this.classes[row.label]),
       element("td", { class: "number" }, score === null ? "–" : number(score),
         spread === undefined ? null : element("span", { class: "interval" }, ` ± ${number(spread)}`)),
       element("td", {}, call === null ? "–" : element("span", { class: `call ${call}` },
         `${call === "right" ? "✓" : "✗"} ${call}: ${this.classes[called]}`)),
+      element("td", {}, COHORTS[row.cohort] ?? row.cohort),
       ...this.groups.map((title) => element("td", {}, row.groups[title] ?? "–")),
     );
   }
