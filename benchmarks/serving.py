@@ -1,8 +1,8 @@
 """Serving a study: tiles from a warm cache, 100 asked for at once, and pages until they are usable.
 
 The server runs as `axilla serve` does, kept to one core; who asks runs on another where there is
-one. 100 connections each ask for the next tile as soon as one came, so that 100 are in flight all the
-time: a tile's time is then 100 over the tiles a second. Making a tile is compared with the way that
+one. 100 connections each ask for the next tile as soon as one came, so that 100 are in flight all
+the time: a tile takes 100 over the tiles a second. Making a tile is compared with the way that
 OpenSlide's own viewer makes it (DeepZoomGenerator, Pillow). A page is usable once its table, its
 curve and its figures stand, or the slide and all that lies over it are there; the browser is
 Chromium without a window, its cache empty.

@@ -181,14 +181,15 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def start() -> Iterator[Callable[[StudyConfig], Running]]:
+def start() -> Iterator[Callable[[StudyConfig | Served], Running]]:
     """Serve a study by uvicorn in a thread, on a free port."""
     running: list[Running] = []
 
-    def serve(config: StudyConfig) -> Running:
+    def serve(study: StudyConfig | Served) -> Running:
         listening = bound("127.0.0.1", 0)
         access = Access.at("127.0.0.1", listening.getsockname()[1])
-        server = server_of(Served.of(config), access=access)
+        held = study if isinstance(study, Served) else Served.of(study)
+        server = server_of(held, access=access)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
 
@@ -206,7 +207,7 @@ def start() -> Iterator[Callable[[StudyConfig], Running]]:
 
 
 @pytest.fixture(scope="session")
-def address(start: Callable[[StudyConfig], Running], study: StudyConfig) -> str:
+def address(start: Callable[[StudyConfig | Served], Running], study: StudyConfig) -> str:
     """Where the study is served for real."""
     return start(study).address
 

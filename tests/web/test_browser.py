@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from axilla.core import store
+from axilla.core.recent import Recent
+from axilla.core.types import Region
+from axilla.web.served import Served
 
 if TYPE_CHECKING:
     from axilla.core.config import StudyConfig
-    from axilla.web.served import Served
 
 pytestmark = pytest.mark.browser
 
@@ -277,6 +280,52 @@ def test_what_is_busy_is_asked_again(tab: Any, address: str) -> None:
     tab.complaints[:] = [said for said in tab.complaints if "503" not in said]  # made above
 
 
+def test_a_tile_that_was_refused_once_is_asked_again(
+    tab: Any, address: str, served: Served
+) -> None:
+    refused: list[str] = []
+
+    def once(route: Any) -> None:
+        if route.request.url in refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        route.fulfill(status=503, headers={"retry-after": "1"}, json={"problem": "Busy."})
+
+    tab.page.route("**/tiles/**", once)
+    page = tab.visit(f"{address}/e/0/p/{shown_patient(served)}")
+    page.wait_for_timeout(4_000)  # a second later it is asked again
+    assert len(refused) >= 1
+    assert page.evaluate(SLIDE) > 0.05
+    expect(page.locator("#problem")).to_be_hidden()
+    tab.complaints[:] = [said for said in tab.complaints if "503" not in said]  # made above
+
+
+def test_a_slide_that_goes_away_while_it_is_open_is_told(
+    tab: Any, start: Callable[..., Any], study: StudyConfig, served: Served
+) -> None:
+    place = shown_patient(served)
+    path = served.endpoints[0].cohort.patients[place].slides[0].images[0]
+
+    def gone(route: Any) -> None:
+        if path.is_file():
+            path.rename(path.with_suffix(".away"))
+        route.continue_()
+
+    tab.page.route("**/tiles/**", gone)  # the page is there, and then its slide is not
+    try:
+        page = tab.visit(f"{start(study).address}/e/0/p/{place}")
+        expect(page.locator("#problem")).to_contain_text("no longer there", timeout=30_000)
+        expect(page.locator("#answers tr")).to_have_count(2)
+        page.get_by_label("Opacity of the patches").focus()
+        page.keyboard.press("End")  # what was read before stays
+        assert page.evaluate(OVERLAY) > 0
+    finally:
+        if not path.is_file():
+            path.with_suffix(".away").rename(path)
+    tab.complaints[:] = [said for said in tab.complaints if "410" not in said]  # told above
+
+
 def test_a_server_that_was_stopped_is_told(
     tab: Any, start: Callable[..., Any], clinical_study: Callable[..., Any]
 ) -> None:
@@ -349,3 +398,51 @@ def test_three_classes_show_their_matrix(
     metrics = store.read_json(config.out / "metrics.json")["methods"]["clinical"]["test"]
     cells = page.locator("#several .confusion tbody td").all_inner_texts()
     assert list(map(int, cells)) == [n for row in metrics["confusion_matrix"] for n in row]
+
+
+@pytest.fixture
+def two_images(served: Served) -> Served:
+    """The study as if a test patient's regions had come as images already cut."""
+    endpoint, place = served.endpoints[0], shown_patient(served)
+    patients = list(endpoint.cohort.patients)
+    own = patients[place]
+    other = patients[place - 1].slides[0].images[0]
+    count = len({region.index for region in endpoint.regions(own.slides[0])})
+    slide = replace(own.slides[0], images=(own.slides[0].images[0], other), annotation=None)
+    patients[place] = replace(own, slides=(slide,))
+    regions = tuple(
+        Region(index=index, image=slide.images[min(index, 1)], polygon=None, source="whole")
+        for index in range(max(2, count))
+    )
+    recent: Recent[tuple[Region, ...]] = Recent(4)
+    recent.get(slide.slide_id, lambda: regions)
+    cohort = replace(endpoint.cohort, patients=tuple(patients))
+    return Served(
+        served.name, served.generated, (replace(endpoint, cohort=cohort, _regions=recent),)
+    )
+
+
+def test_a_slide_of_several_images_shows_each_and_flies_to_the_right_one(
+    tab: Any,
+    start: Callable[..., Any],
+    client_of: Callable[..., Any],
+    two_images: Served,
+) -> None:
+    place = shown_patient(two_images)
+    overlays = client_of(two_images).get(f"/api/e/0/p/{place}/slides/0/overlays").json()
+    patches = overlays["patches"]
+    attention = patches["attention"]
+    first = patches["image"][max(range(len(attention)), key=lambda i: (attention[i], -i))]
+    page = tab.visit(f"{start(two_images).address}/e/0/p/{place}")
+    choice = page.locator("#image")
+    expect(choice.locator("option")).to_have_count(2)
+    for image in (first, 1 - first):
+        choice.select_option(f"0/{image}")
+        expect(page.locator("#layers-told")).to_have_text(
+            f"Measured by DL-CNB model on {patches['image'].count(image)} patches of this image."
+        )
+    page.locator(".tops button").first.click()
+    expect(choice).to_have_value(f"0/{first}")
+    page.wait_for_timeout(1_500)
+    assert page.evaluate(CENTRE)[2] > 1.5
+    assert page.evaluate(OVERLAY) > 0

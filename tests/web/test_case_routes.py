@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.progress import Silent
+from axilla.core.recent import Recent
+from axilla.core.types import Region
 from axilla.study.chain import prepare
 from axilla.study.layout import Layout
 from axilla.study.scoring import load_bundle, score_patients
@@ -81,6 +83,17 @@ def test_a_slide_that_was_not_measured_says_how_to(client: TestClient, served: S
     assert found["patches"] is None
     assert "axilla explain" in found["reason"]
     assert len(found["images"][0]["outlines"]) >= 1
+
+
+def test_outlines_that_changed_since_are_told(served: Served, client_of: Any) -> None:
+    endpoint, place = served.endpoints[0], place_of(served, "test")
+    slide = endpoint.cohort.patients[place].slides[0]
+    regions: Recent[tuple[Region, ...]] = Recent(4)
+    regions.get(slide.slide_id, lambda: (Region(77, slide.images[0], None, "whole"),))
+    changed = Served(served.name, served.generated, (replace(endpoint, _regions=regions),))
+    answer = client_of(changed).get(f"/api/e/0/p/{place}/slides/0/overlays")
+    assert answer.status_code == 410
+    assert "are not those its patches were cut from" in answer.json()["problem"]
 
 
 def test_a_patch_is_shown_as_it_is_on_the_slide(client: TestClient, served: Served) -> None:

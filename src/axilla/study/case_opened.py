@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from axilla.core import store
+from axilla.core.errors import StoreError
 from axilla.core.methods import method_title
 from axilla.core.types import CohortName, MicronsPerPixel, Partition, Patient, Region, Slide
 from axilla.study.case_asking import asked_partition
@@ -140,14 +143,13 @@ def slide_overlays(case: OpenedCase, slide: Slide) -> dict[str, Any]:
         return found | {"reason": _not_measured(case)}
     table = read_values(path)
     grid = tiles.grids[slide.slide_id]
-    own = _image_of(regions, slide)
     method = explained_method(endpoint.config.methods)
     return found | {
         "method": None if method is None else method_title(method),
         "positive": endpoint.cohort.classes[-1],
         "side": int(grid.size_level0),
         "patches": {
-            "image": [own[int(region)] for region in table["region"]],
+            "image": _images_of(table["region"], regions, slide).tolist(),
             "x": table["x"].tolist(),
             "y": table["y"].tolist(),
             "attention": _finite(table["attention"]),
@@ -177,9 +179,9 @@ def nuclei_within(
     if tiles is None or not path.is_file():
         return {"count": 0, "ellipses": []}
     table, grid = pd.read_parquet(path), tiles.grids[slide.slide_id]
-    own = _image_of(case.endpoint.regions(slide), slide)
     x, y, width, height = window
-    here = np.array([own[int(r)] == image for r in grid.region])[table["patch"].to_numpy()]
+    of_patch = _images_of(grid.region, case.endpoint.regions(slide), slide)
+    here = (of_patch == image)[table["patch"].to_numpy()]
     here &= table["x"].between(x, x + width).to_numpy() & table["y"].between(y, y + height)
     table = table[here]
     if len(table) > MOST_NUCLEI:
@@ -219,10 +221,27 @@ def _not_measured(case: OpenedCase) -> str:
     )
 
 
-def _image_of(regions: tuple[Region, ...], slide: Slide) -> dict[int, int]:
-    """Number of the image that each region is in."""
+def _images_of(
+    numbers: Iterable[int], regions: tuple[Region, ...], slide: Slide
+) -> NDArray[np.int64]:
+    """Number of the image that each region, by its own number, is in.
+
+    Raises
+    ------
+    StoreError
+        The slide has no such region any more.
+    """
     place = {image: index for index, image in enumerate(slide.images)}
-    return {region.index: place.get(region.image, 0) for region in regions}
+    own = {region.index: place[region.image] for region in regions if region.image in place}
+    try:
+        return np.array([own[int(number)] for number in numbers], dtype=np.int64)
+    except KeyError as error:
+        raise StoreError(
+            f"the outlines of slide {slide.slide_id} are not those its patches were cut from.",
+            "Run the study again, or put the annotation back as it was.",
+            patient=slide.patient_id,
+            file=slide.annotation,
+        ) from error
 
 
 def _finite(values: pd.Series[Any]) -> list[float | None]:
