@@ -75,7 +75,7 @@ def test_qupath_opens_every_nucleus_where_it_lies(found: StudyResult) -> None:
         assert ring.area == pytest.approx(row["area"], rel=0.05)
         measured = feature["properties"]["measurements"]
         assert measured["Area µm²"] == pytest.approx(row["area"], rel=1e-4)
-    assert len(text) / len(features) < 800
+    assert len(text) / len(features) < 1000
 
 
 def test_without_the_files_for_qupath_no_model_is_trained_again(

@@ -25,4 +25,4 @@ class Nuclei(Strict):
     tool_mpp: Annotated[float, Field(gt=0)] | None = None
     """µm per pixel that the tool's network was trained at; null is what its own models were."""
     geojson: bool = True
-    """Write the nuclei of every slide for QuPath, about 500 bytes each."""
+    """Write the nuclei of every slide for QuPath, under 1 kB each."""
