@@ -26,6 +26,7 @@ from axilla.analysis.tables.printed import PrintedTable
 from axilla.analysis.tables.subgroup_table import subgroup_table
 from axilla.core.methods import method_title
 from axilla.study.evaluation_figures import Drawn, pooled_scores
+from axilla.study.wording import Wording
 
 COHORT = "test"
 """What is told of the others stands in `metrics.json`; calibration has a table of all."""
@@ -44,7 +45,7 @@ def clinical_use_tables(
     metrics: Mapping[str, Any],
     *,
     classes: Sequence[str] | None,
-    cohort_titles: Mapping[str, str],
+    wording: Wording,
 ) -> Iterator[Named]:
     """Yield the tables of what `evaluate` measured beyond the paper; those that there is data for.
 
@@ -54,9 +55,10 @@ def clinical_use_tables(
         What `evaluate` returned.
     classes
         Names of the classes, negative first; None calls two of them negative and positive.
-    cohort_titles
-        Printed names.
+    wording
+        What the cohorts are called.
     """
+    cohort_titles = wording.titles
     for method, by_cohort in metrics["methods"].items():
         if COHORT not in by_cohort:
             continue
@@ -73,8 +75,11 @@ def clinical_use_tables(
     )
     for stem, caption, found in (
         (
-            "operating_points", "Operating points, chosen on the validation cohort",
-            operating_table(metrics, cohorts=(COHORT,), cohort_titles=cohort_titles),
+            "operating_points", wording.points_caption,
+            operating_table(
+                metrics, cohorts=(COHORT,), cohort_titles=cohort_titles,
+                chosen=wording.points_note,
+            ),
         ),
         (
             "decision", "Net benefit, biopsies avoided and positives missed",
