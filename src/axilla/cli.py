@@ -18,6 +18,7 @@ from axilla.cli_models import add_model_commands
 from axilla.cli_nuclei import add_nuclei_commands
 from axilla.cli_planning import add_planning_commands
 from axilla.cli_running import BUSY, INPUT_ERROR, Exclude, StudyFile, run_study, tell
+from axilla.cli_validating import add_validating_commands
 from axilla.console import ConsoleReporter, print_problems, say
 
 app = typer.Typer(
@@ -282,6 +283,7 @@ def schema() -> None:
 add_model_commands(app)
 add_nuclei_commands(app)
 add_planning_commands(app)
+add_validating_commands(app)
 
 
 def _version(wanted: bool) -> None:

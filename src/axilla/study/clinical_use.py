@@ -121,9 +121,9 @@ def draw_clinical_use(
     title = f"{_title(cohort_titles)} cohort"
     names = list(classes or ("negative", "positive"))
     for method, rows in scores.items():
-        yield _calibration(method, rows, names, title=f"{method_title(method)}, {title}")
+        yield reliability_drawn(method, rows, names, title=f"{method_title(method)}, {title}")
     if scores:
-        yield _decision(scores, title=title)
+        yield decision_drawn(scores, title=title)
         yield _ranking(scores, title=title)
     for entry in metrics.get("subgroups", ()):
         if not any(part["levels"] for part in entry["characteristics"]):
@@ -135,7 +135,10 @@ def draw_clinical_use(
         yield Drawn(f"subgroups_{entry['method']}", figure, subgroup_table(entry).frame)
 
 
-def _calibration(method: str, rows: pd.DataFrame, names: Sequence[str], *, title: str) -> Drawn:
+def reliability_drawn(
+    method: str, rows: pd.DataFrame, names: Sequence[str], *, title: str
+) -> Drawn:
+    """Observed against predicted shares of one method: `label` and `score` of each patient."""
     curve = reliability_curve(rows["label"].to_numpy(), rows["score"].to_numpy())
     figure = Figure(figsize=(0.55 * PAGE_IN, 0.66 * PAGE_IN), layout="constrained")
     axes = figure.subplots()
@@ -158,7 +161,8 @@ def _calibration(method: str, rows: pd.DataFrame, names: Sequence[str], *, title
     return Drawn(f"calibration_{method}", figure, numbers)
 
 
-def _decision(scores: Mapping[str, pd.DataFrame], *, title: str) -> Drawn:
+def decision_drawn(scores: Mapping[str, pd.DataFrame], *, title: str) -> Drawn:
+    """Net benefit, and biopsies avoided against positives missed, of methods on one cohort."""
     curves = {
         method_title(method): decision_curve(rows["label"].to_numpy(), rows["score"].to_numpy())
         for method, rows in scores.items()
