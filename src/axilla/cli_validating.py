@@ -57,9 +57,6 @@ def validate(
     exclude_failed: Exclude = False,
 ) -> None:
     """Measure a model as it is on another cohort: nothing is trained, no threshold chosen."""
-    from axilla.core.config import load_config
-
-    config = load_config(study)  # before the heavy imports: its mistakes are told at once
     from axilla.deploy.external import parse_classes
     from axilla.deploy.samples import parse_recalibrate
     from axilla.deploy.validating import validate as validate_now
@@ -67,7 +64,7 @@ def validate(
     asked = parse_recalibrate(recalibrate, on=recalibrate_on, share=recalibrate_share, seed=seed)
     found = validate_now(
         model,
-        config,
+        study,
         out=out,
         recalibrate=asked,
         class_map=parse_classes(classes or ()),

@@ -71,7 +71,7 @@ def _values(
         if name in patient.clinical:
             found[name] = patient.clinical[name]
         elif name in here:
-            cell = frame.at[patient.patient_id, name]
+            cell = frame[name].loc[patient.patient_id]
             text = "" if pd.isna(cell) else str(cell).strip()
             number = name in wanted.numeric_names
             found[name] = parse_number(text) if number else text.lower() or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +135,7 @@ def choose_sample(
 def _having(cohort: Cohort, asked: ColumnSample, *, config: StudyConfig) -> frozenset[str]:
     require_columns(cohort.frame, [asked.column], file=config.cohort, key="--recalibrate-on")
     here = [patient.patient_id for patient in cohort.patients]
-    cells: Mapping[str, Any] = cohort.frame[asked.column].reindex(here).to_dict()
+    cells = dict(zip(here, cohort.frame[asked.column].reindex(here), strict=True))
     found = frozenset(p for p, cell in cells.items() if _is(cell, asked.value))
     if not found:
         values = sorted({str(cell) for cell in cells.values() if not pd.isna(cell)})

@@ -101,8 +101,11 @@ def validate(
     >>> found.metrics["methods"]["dl-cnb"]["test"]["auc"]  # doctest: +SKIP
     """
     reporter = reporter or Silent()
-    config = load_config(study) if isinstance(study, Path) else study
     record = store.read_model_record(model)
+    config = study
+    if isinstance(config, Path):
+        # What the model is of need not be said, nor the slides that another method would need.
+        config = load_config(config, unless_said={"methods": [record["method"]]})
     folder = out or Path(f"validation-{_file_name(config.name)}")
     applied, reading, told = external_study(
         config, record, class_map=class_map, encoder_weights=encoder_weights, out=folder.resolve()

@@ -29,7 +29,9 @@ def beside_table(record: Mapping[str, Any], entry: Mapping[str, Any]) -> Table:
         The measured cohort's of `metrics.json`.
     """
     own = record.get("validation")
-    rows = [("Patients", DASH if own is None else f"{own['n']:,}", f"{entry['n']:,}")]
+    rows: list[tuple[str, ...]] = [
+        ("Patients", DASH if own is None else f"{own['n']:,}", f"{entry['n']:,}")
+    ]
     if "auc_by_class" in entry:
         rows.append(("Mean AUC, DeLong", _delong(own), _delong(entry)))
     else:

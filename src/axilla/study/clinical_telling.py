@@ -62,7 +62,7 @@ def filled_sentences(fitting: Fitting) -> tuple[str, ...]:
                 # One fold that does not tell the value is enough to name it.
                 if cells[side].get(key, cell).flagged or key not in cells[side]:
                     cells[side][key] = cell
-    sentences = []
+    sentences: list[str] = []
     for side, by_key in cells.items():
         sentences += told_cells(list(by_key.values()), side=side)
     return tuple(sentences)
