@@ -90,7 +90,7 @@ def difference_table(training: Summary, here: Summary, *, clinical: Clinical) ->
     """
     return Table(
         title="The training cohort beside this one",
-        columns=("Characteristic", "Training", "This cohort", "Standardised difference"),
+        columns=("Characteristic", "Training", "This cohort", "SMD"),
         rows=tuple(_rows(training, here, clinical=clinical)),
         notes=(
             (
@@ -99,9 +99,9 @@ def difference_table(training: Summary, here: Summary, *, clinical: Clinical) ->
                 f"which one would follow, are {WITHHELD} in both cohorts alike."
             ),
             (
-                "Standardised difference: this cohort less training, in standard deviations "
-                f"(doi:10.1002/sim.3697); beyond {NOTABLE} either way the cohorts are commonly "
-                "called different."
+                "SMD, standardised mean difference: this cohort less training, in standard "
+                f"deviations (doi:10.1002/sim.3697); beyond {NOTABLE} either way the cohorts are "
+                "commonly called different."
             ),
             (
                 "Medians and ranges are means of the ten patients or slides in the middle and at "

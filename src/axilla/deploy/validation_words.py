@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from axilla.analysis.sample_size import Assumed, patients_needed
+from axilla.analysis.tables.printed import format_number
 from axilla.core.cohort import is_generated
 from axilla.core.errors import StatisticsError
 from axilla.core.methods import method_spec, method_title
 from axilla.core.types import COHORT_TITLES, Patient
 from axilla.deploy.cohort_difference import Summary
 from axilla.deploy.feature_distance import FeatureDistances
-from axilla.deploy.recalibrated import HERE, Versions, moved, told_correction
+from axilla.deploy.recalibrated import AS_IT_COMES, HERE, Versions, moved, told_correction
 from axilla.deploy.samples import ShareSample
 from axilla.mil.bundle import Bundle
 from axilla.mil.clinical import Preprocessor
@@ -27,6 +28,7 @@ EXTERNAL = Wording(
     titles={**COHORT_TITLES, "test": TITLE},
     tested="the external cohort",
     threshold="locked in the model before it saw these patients",
+    groups_counted="",
     points_caption="Operating points, as the model brings them",
     points_note="Thresholds come with the model, or are fixed; none was chosen on these patients.",
     points_told=(
@@ -34,6 +36,8 @@ EXTERNAL = Wording(
         "asked for, such as an NPV of 95%, was met there; here it need not be."
     ),
 )
+MPP_RATIO = 1.1
+"""Scanners of one magnification differ by less."""
 WANTED_WIDTH = 0.1
 LEAST_EVENTS = 100
 """Patients with, and patients without the outcome that an external validation should have."""
@@ -54,7 +58,7 @@ def summary(
     found = [
         (
             f"{method_title(bundle.method)}{of} was applied as it is to {entry['n']:,} patients of "
-            f"another cohort.{kept} Nothing was trained and no threshold was chosen on them."
+            f"another cohort.{kept} Nothing was trained and no threshold was chosen here."
         )
     ]
     auc = entry["auc"]
@@ -124,9 +128,14 @@ def _calibrated(entry: Mapping[str, Any]) -> Iterator[str]:
     )
     if slope["value"] is not None and slope["low"] is not None:
         told += (
-            f"; calibration slope {slope['value']:.2f} ({slope['low']:.2f} to {slope['high']:.2f})"
+            "; calibration slope "
+            f"{_number(slope['value'])} ({_number(slope['low'])} to {_number(slope['high'])})"
         )
     yield told + "."
+
+
+def _number(value: float) -> str:
+    return format_number(value, 2)
 
 
 def highlights(entry: Mapping[str, Any]) -> tuple[Highlight, ...]:
@@ -262,7 +271,7 @@ def _scales(fitting: Fitting, training: Summary | None, here: Summary | None) ->
         return
     low = theirs["low"] if theirs["low"] is not None else theirs["median"]
     high = theirs["high"] if theirs["high"] is not None else theirs["median"]
-    if not 0.95 * low <= own["median"] <= 1.05 * high:
+    if not low / MPP_RATIO <= own["median"] <= high * MPP_RATIO:
         yield (
             f"The slides have {own['median']:.3f} µm per pixel in the middle, those of training "
             f"{theirs['median']:.3f}, and patches are cut at the slides' own resolution: the model "
@@ -305,7 +314,25 @@ def recalibration_paragraphs(versions: Versions) -> tuple[str, ...]:
         "positive, as the locked threshold is one of the model's own probability. What changes is "
         "how a probability may be read as a risk, and with it the decision curve."
     )
+    found += _gained(versions)
     return tuple(found)
+
+
+def _gained(versions: Versions) -> Iterator[str]:
+    """Whether the probabilities came nearer to what happened, on the patients who were measured."""
+    scores = {
+        name: float(((frame["score"] - frame["label"]) ** 2).mean())
+        for name, frame in versions.frames.items()
+    }
+    before = scores.pop(AS_IT_COMES)
+    for name, after in scores.items():
+        better = after < before
+        yield (
+            f"'{name}': the measured patients' Brier score is {after:.3f}, after {before:.3f} as "
+            f"the model comes; it is {'better' if better else 'no better'}, so that "
+            + ("the correction helps here, as far as these patients can tell." if better
+               else "these patients give no reason to use the correction.")
+        )  # fmt: skip
 
 
 def methods(bundle: Bundle, *, sample: bool) -> tuple[str, ...]:

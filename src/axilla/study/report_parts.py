@@ -25,7 +25,7 @@ class Section:
     after: Anchor
     paragraphs: tuple[str, ...]
     """Said only where there is a table or a figure; {tested} becomes what the patients are
-    called."""
+    called, {counted} where small groups are told."""
     elsewhere: tuple[str, ...] = ()
     """Said in their stead where the endpoint is not N0 against positive nodes."""
     operating_points: bool = False
@@ -120,7 +120,7 @@ SECTIONS = (
             (
                 "A difference between subgroups that is not significant is no proof of being "
                 "alike: the groups are small. In this section groups under 10 patients are not "
-                "told; Table 1 counts all."
+                "told{counted}."
             ),
         ),
         tables=("subgroups_",),
@@ -194,7 +194,10 @@ def _part(
     if not own and not figures:
         return None
     said = section.paragraphs if of_nodes or not section.elsewhere else section.elsewhere
-    told = tuple(paragraph.format(tested=wording.tested) for paragraph in said)
+    told = tuple(
+        paragraph.format(tested=wording.tested, counted=wording.groups_counted)
+        for paragraph in said
+    )
     if section.operating_points and any(table.csv_name.startswith(_POINTS) for table in own):
         told = (*told, wording.points_told)
     return Part(

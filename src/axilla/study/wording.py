@@ -25,6 +25,8 @@ class Wording:
     threshold: str | None = None
     """How the threshold was chosen, in as many words as a bracket bears; None tells the study's
     rule."""
+    groups_counted: str = "; Table 1 counts all"
+    """Where small groups are told after all, after 'are not told'."""
     points_caption: str = "Operating points, chosen on the validation cohort"
     points_note: str = CHOSEN_ON_VALIDATION
     """The first note under their table."""
