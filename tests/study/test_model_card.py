@@ -14,7 +14,8 @@ from axilla.core.errors import StoreError
 from axilla.core.types import Patient
 from axilla.study.card_words import plain
 from axilla.study.model_card import CARD, model_card, write_card
-from axilla.study.model_records import cohort_summary, validation_entry
+from axilla.study.model_records import validation_entry
+from axilla.study.training_cohort import cohort_summary
 
 RECORD: dict[str, Any] = {
     "method": "dl-cnb", "classes": ["N0", "N(+)"], "endpoint": "n0-vs-npos", "study": "Here",

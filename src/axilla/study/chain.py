@@ -292,6 +292,7 @@ def _fittings(shared: _Shared) -> tuple[Fitting, ...]:
                 bags=shared.bags,
                 imported=imported,
                 nuclei=shared.nuclei,
+                grids=None if shared.tiles is None else shared.tiles.grids,
             )
         )
     return tuple(found)

@@ -11,7 +11,7 @@ from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.methods import method_spec
-from axilla.core.types import Cohort, CohortName, Partition, Patient
+from axilla.core.types import Cohort, CohortName, Partition, PatchGrid, Patient
 from axilla.mil.seeds import member_seed
 from axilla.study.given import BagIndices, bags_record
 from axilla.study.imported import Imported
@@ -39,6 +39,9 @@ class Fitting:
     """The features made elsewhere, where the study has such."""
     nuclei: SlideNuclei | None = None
     """Nuclei of the slides, where a method looks at them."""
+    grids: Mapping[str, PatchGrid] | None = None
+    """Kept patches by slide, each read when it is asked for; None where features were made
+    elsewhere."""
     feature_bags: FeatureBags | None = None
     """Bags of nucleus features, in what the method dl-cnb-nuclei sees (`seen_by`)."""
 

@@ -13,13 +13,16 @@ import pandas as pd
 
 from axilla.core import store
 from axilla.core.errors import StoreError
+from axilla.core.methods import method_spec
+from axilla.core.store.model_record import MODEL_SCHEMA
 from axilla.core.types import Partition
 from axilla.mil.bundle import Bundle, Member, to_stored
 from axilla.mil.history import History, history_csv
 from axilla.study.bundles import read_bundle
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout
-from axilla.study.model_records import class_counts, cohort_summary
+from axilla.study.reference import Vectors, cohort_reference, reference_without
+from axilla.study.training_cohort import class_counts, cohort_summary, slide_summary
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,28 +121,36 @@ def forget_members(fitting: Fitting, method: str, partition: Partition) -> None:
         shutil.rmtree(folder)
 
 
-def join_folds(fitting: Fitting, method: str, *, keys: list[str]) -> bool:
+def join_folds(fitting: Fitting, method: str, *, keys: list[str], known: Vectors) -> bool:
     """Write the ensemble of all folds' members, for patients of elsewhere; whether it was new.
 
     Every patient of the study trained some member, so that no patient of the study is scored by it;
-    its threshold is the mean of those that the folds chose on their validation patients.
+    its threshold is the mean of those that the folds chose on their validation patients. `known` is
+    as for `cohort_reference`.
     """
     layout = Layout(fitting.config.out)
     folder = layout.ensemble(method)
     folders = [layout.model(method, partition.name) for partition in fitting.partitions]
     thresholds = [store.read_model_record(one)["threshold"] for one in folders]
     key = store.digest("folds", keys, thresholds)
-    if store.read_model_key(folder) == key:
+    if store.read_model_key(folder) == key and is_of_this_version(folder):
         return False
     bundles = [read_bundle(one) for one in folders]
-    record = _folds_record(fitting, bundles)
+    record = _folds_record(fitting, method, bundles, known=known)
     members = tuple(member for bundle in bundles for member in bundle.members)
     joined = Bundle(method, fitting.cohort.classes, record, members)
     write_bundle(folder, joined, history=None, key=key)
     return True
 
 
-def _folds_record(fitting: Fitting, bundles: list[Bundle]) -> dict[str, Any]:
+def is_of_this_version(folder: Path) -> bool:
+    """Whether the record holds what this version of axilla tells, or was made by an earlier one."""
+    return bool(store.read_model_record(folder)["schema"] == MODEL_SCHEMA)
+
+
+def _folds_record(
+    fitting: Fitting, method: str, bundles: list[Bundle], *, known: Vectors
+) -> dict[str, Any]:
     patients, classes = fitting.cohort.patients, fitting.cohort.classes
     values = [b.record["threshold"]["value"] for b in bundles]
     chosen = [value for value in values if value is not None]
@@ -149,9 +160,9 @@ def _folds_record(fitting: Fitting, bundles: list[Bundle]) -> dict[str, Any]:
         "partition": {"name": "folds", "seed": fitting.config.training.seed},
         "members": [dict(told) for bundle in bundles for told in bundle.record["members"]],
         "patients": {"train": class_counts(patients, classes)},
-        "training_cohort": cohort_summary(
-            patients, classes=classes, config=fitting.config.clinical
-        ),
+        "training_cohort": cohort_summary(patients, classes=classes, config=fitting.config.clinical)
+        | slide_summary(fitting, method, patients),
+        "reference": _folds_reference(fitting, method, bundles[0], known=known),
         "best_epoch": None,
         "threshold": {
             "rule": bundles[0].record["threshold"]["rule"],
@@ -160,4 +171,18 @@ def _folds_record(fitting: Fitting, bundles: list[Bundle]) -> dict[str, Any]:
             **({"reason": reasons[0]} if any(reasons) else {}),
         },
         "validation": None,
+        "calibration": None,
     }
+
+
+def _folds_reference(
+    fitting: Fitting, method: str, bundle: Bundle, *, known: Vectors
+) -> dict[str, Any] | None:
+    """Of everybody's features, where the folds share them; `bundle` is one fold's."""
+    network, patients = bundle.network, fitting.cohort.patients
+    if network is None or method_spec(method).nuclei:
+        return None
+    if network.encoder is not None:
+        reason = "each fold trained an encoder of its own, and they make other features"
+        return reference_without(patients, reason=reason)
+    return cohort_reference(fitting, network, patients, known=known)

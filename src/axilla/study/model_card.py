@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from axilla.analysis.reference_distance import SENSIBLE_PATIENTS
 from axilla.core import store
 from axilla.core.methods import method_title
 from axilla.core.store import ModelRecord
@@ -15,6 +16,7 @@ from axilla.core.store.model_record import (
     SMALLEST_GROUP,
     CohortSummary,
     EncoderRecord,
+    Reference,
     parse_model_record,
 )
 from axilla.study.card_words import figure_text, listed, plain, section
@@ -134,6 +136,7 @@ def _cohort(record: ModelRecord) -> Iterator[str]:
     yield f"- Patients: {summary.patients:,} ({classes})"
     if summary.slides is not None:
         yield f"- Slides: {summary.slides:,}"
+    yield from _ranges(summary)
     yield from _columns(summary)
     val = record.patients.get("val")
     if val:
@@ -156,11 +159,26 @@ def _chosen_on_validation(record: ModelRecord) -> str:
     return " and ".join(parts)
 
 
+def _ranges(summary: CohortSummary) -> Iterator[str]:
+    """Of slides and patches; a figure of fewer than ten is not there."""
+    for title, found in (
+        ("Slides' µm per pixel", summary.slide_mpp), ("Kept patches a patient", summary.patches),
+    ):  # fmt: skip
+        if found is not None and found.median is not None:
+            yield f"- {title}: median {found.median:.4g}{_from_to(found.low, found.high)}"
+
+
+def _from_to(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return ""
+    return f", from {low:.4g} to {high:.4g} (means of the ten lowest and the ten highest)"
+
+
 def _columns(summary: CohortSummary) -> Iterator[str]:
     for name, number in summary.numbers.items():
         shown = (
             "not told" if number.mean is None or number.sd is None
-            else f"mean {number.mean:.3g}, SD {number.sd:.3g}"
+            else f"mean {number.mean:.3g}, SD {number.sd:.3g}{_from_to(number.low, number.high)}"
         )  # fmt: skip
         yield f"- {plain(name)}: {shown}{_missing(number.missing)}"
     for name, category in summary.categories.items():
@@ -311,14 +329,7 @@ def _validation(record: ModelRecord) -> Iterator[str]:
 
 
 def _limits(record: ModelRecord) -> Iterator[str]:
-    yield (
-        "- Calibration: "
-        + (
-            "none; a probability is the model's own."
-            if record.calibration is None
-            else "see record."
-        )
-    )
+    yield _calibration(record)
     training = record.training or {}
     balance = balance_sentence(
         class_weights=training.get("class_weights", "none"),
@@ -333,6 +344,8 @@ def _limits(record: ModelRecord) -> Iterator[str]:
         else "- The case mix of another site, and how it measures these data, shift the "
         "probabilities and the threshold."
     )
+    if record.reference is not None:
+        yield _reference(record.reference, members=len(record.members))
     summary = record.training_cohort
     if summary is not None and summary.patients < 200:
         yield f"- Trained on {summary.patients} patients: few."
@@ -341,6 +354,37 @@ def _limits(record: ModelRecord) -> Iterator[str]:
             "- The spread tells how far the members disagree; a small one does not make a score "
             "right."
         )
+
+
+def _calibration(record: ModelRecord) -> str:
+    found = record.calibration
+    if found is None:
+        return "- Calibration: none; a probability is the model's own."
+    return (
+        "- Calibration: a probability is the model's own, and the threshold is of it. A risk "
+        f"recalibrated on {found.n} validation patients, {found.positives} of them "
+        f"{plain(record.classes[1])}, may be shown beside it: log-odds {found.intercept:.3f} + "
+        f"{found.slope:.3f} times the model's (Platt). It holds where that class is as frequent as "
+        "among them."
+    )
+
+
+def _reference(found: Reference, *, members: int) -> str:
+    head = "- How far a new patient's features lie from those of training patients"
+    if found.distance is None:
+        return f"{head} cannot be told: {plain(found.reason)}."
+    rough = found.patients < SENSIBLE_PATIENTS
+    return (
+        f"{head} can be told: of patients like the {found.patients} of training, 95% lie within "
+        f"a distance of {found.distance.quantiles['0.95']:.2f}"
+        + (f" (rough: {SENSIBLE_PATIENTS} patients would be sensible)." if rough else ".")
+        + " A small distance does not make a score right."
+        + (
+            " The features are those of the first member's encoder."
+            if found.member is not None and members > 1
+            else ""
+        )
+    )
 
 
 def _digests(record: ModelRecord) -> Iterator[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -14,15 +13,14 @@ from numpy.typing import NDArray
 from axilla import __version__
 from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
 from axilla.core import store
-from axilla.core.config import Clinical
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.methods import method_spec
-from axilla.core.store.model_record import SMALLEST_GROUP
-from axilla.core.types import Partition, Patient
+from axilla.core.types import Partition
 from axilla.features.availability import encoder_availability
 from axilla.study.fitting import Fitting, encoder_record
 from axilla.study.given import bags_record
 from axilla.study.layout import Layout
+from axilla.study.training_cohort import class_counts, cohort_summary
 
 LIBRARIES = ("numpy", "scikit-learn", "torch", "torchvision")
 _MEASURES = ("sensitivity", "specificity", "ppv", "npv", "confusion")
@@ -74,66 +72,6 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
     }
-
-
-def class_counts(patients: Sequence[Patient], classes: Sequence[str]) -> dict[str, int]:
-    """Patients of each class."""
-    return {name: sum(p.label == i for p in patients) for i, name in enumerate(classes)}
-
-
-def cohort_summary(
-    patients: Sequence[Patient], *, classes: Sequence[str], config: Clinical
-) -> dict[str, Any]:
-    """Counts of classes, and mean, SD and shares of the clinical columns.
-
-    A group under 10 patients is not told, and neither is the smallest other group of a column in
-    which it would follow by subtraction. Columns that the study does not read are left out.
-    """
-    read = {name for patient in patients for name in patient.clinical}
-    return {
-        "patients": len(patients),
-        "classes": class_counts(patients, classes),
-        "slides": sum(len(patient.slides) for patient in patients) or None,
-        "numbers": {
-            name: _number([p.clinical.get(name) for p in patients])
-            for name in config.numeric_names
-            if name in read
-        },
-        "categories": {
-            name: _category([p.clinical.get(name) for p in patients])
-            for name in config.categorical_names
-            if name in read
-        },
-    }
-
-
-def _number(values: Sequence[float | str | None]) -> dict[str, Any]:
-    known = np.array([float(value) for value in values if value is not None])
-    told = len(known) >= SMALLEST_GROUP
-    return {
-        "mean": float(known.mean()) if told else None,
-        "sd": float(known.std(ddof=1)) if told else None,
-        "missing": _told(len(values) - len(known)),
-    }
-
-
-def _category(values: Sequence[float | str | None]) -> dict[str, Any]:
-    counts = Counter(str(value) for value in values if value is not None)
-    total = sum(counts.values())
-    hidden = {name for name, count in counts.items() if count < SMALLEST_GROUP}
-    shown = sorted((count, name) for name, count in counts.items() if name not in hidden)
-    if len(hidden) == 1 and shown:
-        hidden.add(shown[0][1])
-    return {
-        "shares": {
-            name: None if name in hidden else counts[name] / total for name in sorted(counts)
-        },
-        "missing": _told(len(values) - total),
-    }
-
-
-def _told(count: int) -> int | None:
-    return None if 0 < count < SMALLEST_GROUP else count
 
 
 def validation_entry(

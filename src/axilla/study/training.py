@@ -6,12 +6,7 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from axilla.analysis.thresholds import choose_threshold, is_chosen_on_validation
 from axilla.core import store
-from axilla.core.config import Threshold
 from axilla.core.errors import StatisticsError
 from axilla.core.methods import method_spec
 from axilla.core.progress import Reporter
@@ -26,9 +21,11 @@ from axilla.mil.model import DLCNB
 from axilla.mil.resuming import forget_training
 from axilla.mil.training import History, Keeping, TrainingData, train
 from axilla.study.aside import set_aside
+from axilla.study.completing import bring_up_to_date
 from axilla.study.fitting import Fitting
 from axilla.study.instances import bag_drawer, instances_of
 from axilla.study.layout import Layout
+from axilla.study.locking import lock_threshold
 from axilla.study.members import (
     Trained,
     forget_members,
@@ -39,10 +36,10 @@ from axilla.study.members import (
     write_bundle,
 )
 from axilla.study.model_card import write_card
-from axilla.study.model_records import cohort_summary, model_record, same_but, validation_entry
+from axilla.study.model_records import model_record
 from axilla.study.nuclei_bags import seen_by
 from axilla.study.processes import is_helper
-from axilla.study.scoring import load_bundle, scores_of
+from axilla.study.reference import Vectors
 
 
 def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], str]:
@@ -67,15 +64,17 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
         _train_one(views[method, partition.name], method, partition, key=key, reporter=reporter)
     if is_helper():
         return keys
+    vectors: Vectors = {}
     for method, partition in wanted:
         view = views[method, partition.name]
-        _bring_up_to_date(view, method, partition, key=keys[method, partition.name])
+        bring_up_to_date(view, method, partition, key=keys[method, partition.name], known=vectors)
         write_card(layout.model(method, partition.name))
         forget_members(view, method, partition)
     _refuse_without_threshold(fitting, reporter=reporter)
     if len(fitting.partitions) > 1:
         for method in fitting.config.methods:
-            join_folds(fitting, method, keys=[keys[method, p.name] for p in fitting.partitions])
+            own = [keys[method, p.name] for p in fitting.partitions]
+            join_folds(fitting, method, keys=own, known=vectors)
             write_card(layout.ensemble(method))
     for sentence in set_aside(fitting):
         reporter.say(f"note      {sentence}")
@@ -84,29 +83,13 @@ def train_all(fitting: Fitting, *, reporter: Reporter) -> dict[tuple[str, str], 
     return keys
 
 
-def _bring_up_to_date(fitting: Fitting, method: str, partition: Partition, *, key: str) -> None:
-    """What of a trained model's record may change without training: threshold and summary."""
-    folder = Layout(fitting.config.out).model(method, partition.name)
-    record = store.read_model_record(folder)
-    summary = cohort_summary(
-        fitting.patients(partition, "train"), classes=fitting.cohort.classes,
-        config=fitting.config.clinical,
-    )  # fmt: skip
-    changes: dict[str, Any] = {"training_cohort": summary}
-    if record["threshold"]["rule"] != fitting.config.model_dump(mode="json")["threshold"]:
-        changes |= _threshold(fitting, load_bundle(fitting, method, partition), partition)
-    changed = same_but(record, **changes)
-    if changed is not None:
-        store.write_model(folder, replace(store.read_model(folder), record=changed), key=key)
-
-
 def _train_one(
     fitting: Fitting, method: str, partition: Partition, *, key: str, reporter: Reporter
 ) -> None:
     members = _members(fitting, method, partition, reporter=reporter)
     bundle = _bundle(fitting, method, partition, members)
-    chosen = _threshold(fitting, bundle, partition)
-    bundle = replace(bundle, record={**bundle.record, **chosen})
+    locked = lock_threshold(fitting, bundle, partition)
+    bundle = replace(bundle, record={**bundle.record, **locked})
     folder = Layout(fitting.config.out).model(method, partition.name)
     write_bundle(folder, bundle, history=join_histories(members), key=key)
     forget_training(folder)
@@ -290,38 +273,3 @@ def _refuse_without_threshold(fitting: Fitting, *, reporter: Reporter) -> None:
                 f"method {method}, validation patients of the {partition.name}: {reason}.",
                 "The model is trained and kept: set another `threshold:` and run again.",
             )
-
-
-def _threshold(fitting: Fitting, bundle: Bundle, partition: Partition) -> dict[str, Any]:
-    """The threshold, chosen on validation and locked here (DESIGN, Threshold); and its figures."""
-    rule = fitting.config.threshold
-    threshold: dict[str, Any] = {
-        "rule": fitting.config.model_dump(mode="json")["threshold"], "value": None,
-    }  # fmt: skip
-    patients = fitting.patients(partition, "val")
-    found = scores_of(fitting, bundle, patients)
-    labels = np.array([p.label for p in patients], dtype=np.int64)
-    scores = np.array([found[p.patient_id] for p in patients]).reshape(-1, len(bundle.classes))
-    if len(bundle.classes) == 2 and rule != "youden-per-cohort":
-        if is_chosen_on_validation(rule):
-            threshold |= _chosen(labels, scores[:, 1], rule=rule)
-        else:
-            threshold["value"] = choose_threshold([0, 1], [0.0, 1.0], rule=rule)
-    entry = None
-    if patients:
-        entry = validation_entry(
-            labels, scores, classes=bundle.classes, threshold=threshold["value"]
-        )
-    return {"threshold": threshold, "validation": entry}
-
-
-def _chosen(
-    labels: NDArray[np.int64], scores: NDArray[np.float64], *, rule: Threshold
-) -> dict[str, Any]:
-    """The threshold that these validation patients choose, or why they can choose none."""
-    try:
-        value = choose_threshold(labels, scores, rule=rule)
-    except StatisticsError as error:
-        # The model is whole without it, and hours may stand behind it: it is told, not lost.
-        return {"reason": error.problem.cause.rstrip(".")}
-    return {"value": value, "validation_patients": len(labels)}

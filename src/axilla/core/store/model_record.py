@@ -15,10 +15,15 @@ from axilla.core.errors import StoreError
 if TYPE_CHECKING:
     from pathlib import Path
 
-MODEL_SCHEMA = 2
-"""Of `model.json`; 1 had neither members nor a summary of the training cohort."""
+MODEL_SCHEMA = 3
+"""Of `model.json`; 1 had neither members nor a summary of the training cohort, 2 nothing that a new
+case is compared with: ranges, distances, recalibration. It is read, with null for these."""
+READABLE_SCHEMAS = (2, MODEL_SCHEMA)
 SMALLEST_GROUP = 10
 """Figures of fewer patients than this are left out of a model's summary of its cohort."""
+SMALLEST_RANGE = 3 * SMALLEST_GROUP
+"""Known values that a range asks for: ten at each end, and ten between, whose sum would otherwise
+follow from the mean and be that of a smaller group."""
 MAX_RECORD_BYTES = 32 * 2**20
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -138,6 +143,30 @@ class NumberSummary(Strict):
     """Sample standard deviation."""
     missing: Count | None
     """Patients without it; null where they are 1 to 9."""
+    low: float | None = None
+    """Mean of the ten lowest values; null where fewer than 30 are known."""
+    high: float | None = None
+    """Mean of the ten highest; what lies beyond these two is outside the trained range."""
+
+
+class RangeSummary(Strict):
+    """Where a quantity of the training cohort lies; each figure is the mean of ten values."""
+
+    median: float | None
+    """Mean of the ten values in the middle; null where fewer than 10 patients have one."""
+    low: float | None
+    """Mean of the ten lowest; null where fewer than 30 patients have a value."""
+    high: float | None
+    """Mean of the ten highest."""
+
+
+class MppSummary(RangeSummary):
+    """µm per level-0 pixel of the training slides."""
+
+    known: Count | None
+    """Slides that say it; null where those that do, or do not, are of 1 to 9 patients."""
+    unknown: Count | None
+    """Slides that do not."""
 
 
 class CategorySummary(Strict):
@@ -156,8 +185,58 @@ class CohortSummary(Strict):
     classes: dict[str, Count]
     """Patients of each class."""
     slides: Count | None = None
+    slide_mpp: MppSummary | None = None
+    """Null for a clinical model, and where features were made elsewhere."""
+    patches: RangeSummary | None = None
+    """Kept patches a patient; null for a clinical model."""
     numbers: dict[str, NumberSummary] = Field(default_factory=dict)
     categories: dict[str, CategorySummary] = Field(default_factory=dict)
+
+
+class Distance(Strict):
+    """The training cohort's centre and spread, in few dimensions: see `ReferenceDistance`."""
+
+    seed: Count
+    """Of the projection, and of which patches of a patient are taken."""
+    features: Count
+    """Length D of the vectors that are projected."""
+    patients: Count
+    """How many the centre and the spread are of."""
+    mean: list[float]
+    """Their centre [k]."""
+    factor: list[list[float]]
+    """Lower triangle of the Cholesky factor of their covariance [k, k], row by row."""
+    quantiles: dict[str, float]
+    """Distances below which these shares of new patients like them lie, cross-fitted."""
+
+
+class Reference(Strict):
+    """How far a patient's features lie from those of the training cohort."""
+
+    patients: Count
+    """Whose features were looked at."""
+    patches: Count
+    """Patches a patient whose mean is taken, at most."""
+    member: Count | None = None
+    """The member whose encoder made the features; null where they were computed once."""
+    distance: Distance | None = None
+    """Null with a reason."""
+    reason: str | None = None
+
+
+class Calibration(Strict):
+    """What corrects the model's probability; `threshold` and predictions are of the raw one."""
+
+    on: Literal["validation"]
+    """The patients it was fitted on; they may have chosen epoch and threshold too."""
+    method: Literal["platt"]
+    n: Count
+    positives: Count
+    """Of the second class."""
+    intercept: float
+    """Added to the log-odds after the slope."""
+    slope: Annotated[float, Field(gt=0)]
+    """The log-odds are multiplied by it."""
 
 
 class PartitionRecord(Strict):
@@ -173,7 +252,7 @@ class ModelRecord(Strict):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    schema_: Annotated[Literal[2], Field(alias="schema")]
+    schema_: Annotated[Literal[2, 3], Field(alias="schema")]
     """Version of this layout."""
     key: str
     """Of the step that wrote the model."""
@@ -205,14 +284,19 @@ class ModelRecord(Strict):
     patients: dict[Literal["train", "val"], dict[str, Count]] = Field(default_factory=dict)
     """Patients of each class that trained and that validated."""
     training_cohort: CohortSummary | None = None
+    reference: Reference | None = None
+    """Null for a model that looks at no patches, and in schema 2."""
     best_epoch: Count | None = None
     """Of the only member; null for an ensemble."""
     threshold: Threshold
     validation: Validation | None = None
     """Null without validation patients, and for the ensemble of folds, whose members trained on
     one another's."""
-    calibration: Settings | None = None
-    """Null: the probabilities are the model's own, not recalibrated."""
+    calibration: Calibration | None = None
+    """Recalibration fitted on the validation patients, to be shown beside the model's own
+    probability, which scores, threshold and predictions stay. Null with more than two classes,
+    where either has under 10 validation patients or no correction exists, for the ensemble of
+    folds, and in schema 2."""
     source: Settings | None = None
     """File and digest of an imported checkpoint; null where a study trained the model."""
     original: bool = False
@@ -232,12 +316,12 @@ def parse_model_record(value: Any, *, file: Path) -> ModelRecord:
         It is of another version, or a field is missing, unknown or of the wrong kind.
     """
     version = value.get("schema") if isinstance(value, dict) else None
-    if version != MODEL_SCHEMA:
+    if version not in READABLE_SCHEMAS:
         newer = isinstance(version, int) and version > MODEL_SCHEMA
         raise StoreError(
             "the model was written by another version of axilla (schema "
             f"{version if isinstance(version, int) else 'unknown'}; this one reads "
-            f"{MODEL_SCHEMA}).",
+            f"{' and '.join(map(str, READABLE_SCHEMAS))}).",
             "Install the newer axilla." if newer else "Train it again.",
             file=file,
         )
