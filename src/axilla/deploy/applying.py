@@ -32,6 +32,7 @@ from axilla.mil.ensemble import EnsembleScore
 from axilla.study.embedding import ReadyEncoder, embed_slides
 from axilla.study.fitting import Fitting
 from axilla.study.given import find_given
+from axilla.study.held_patches import HeldPatches
 from axilla.study.imported import check_imported, refuse_other_features
 from axilla.study.inputs import drop_patients
 from axilla.study.instances import imported_arrays, slide_arrays
@@ -273,6 +274,7 @@ def apply_model(
     reporter: Reporter,
     exclude_failed: bool = False,
     ready: ReadyEncoder | None = None,
+    held: HeldPatches | None = None,
 ) -> Application:
     """Check the slides, cut them, bring them to the model's stain and embed them.
 
@@ -290,6 +292,8 @@ def apply_model(
         Go on without the patients whose inputs are wrong, each named in the cohort's `excluded`.
     ready
         The frozen encoder of `load_encoder`, where it is loaded already.
+    held
+        Where patches are kept as they are cut, so that the images of one case are decoded once.
 
     Raises
     ------
@@ -322,7 +326,7 @@ def apply_model(
         _refuse_nobody(cohort, config)
         made = _with_slides(
             bundle, cohort, config=config, reporter=reporter, exclude_failed=exclude_failed,
-            ready=ready,
+            ready=ready, held=held,
         )  # fmt: skip
         return replace(made, notes=tuple(notes))
 
@@ -416,8 +420,11 @@ def _with_slides(
     reporter: Reporter,
     exclude_failed: bool,
     ready: ReadyEncoder | None,
+    held: HeldPatches | None,
 ) -> Application:
-    tiles = tile_slides(cohort, config=config, exclude_failed=exclude_failed, reporter=reporter)
+    tiles = tile_slides(
+        cohort, config=config, exclude_failed=exclude_failed, reporter=reporter, held=held
+    )
     bags, without = find_given(slides_of(tiles.cohort.patients), tiles.grids, config=config)
     tiles = keep_patients(tiles, without, step="bags", config=config, exclude_failed=exclude_failed)
     tiles, sources = estimate_stains(
