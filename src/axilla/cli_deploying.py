@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from axilla.cli_models import ModelFolder
+from axilla.cli_running import ModelFolder
 from axilla.console import ConsoleReporter, say
 
 if TYPE_CHECKING:

@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
+from axilla.cli_running import ModelFolder
 from axilla.console import say
-
-ModelFolder = Annotated[
-    Path, typer.Argument(metavar="MODEL_DIR", help="A model's folder, such as out/models/dl-cnb.")
-]
 
 
 def add_model_commands(app: typer.Typer) -> None:

@@ -189,45 +189,56 @@ def _handle(model: LoadedModel, watch: Watch, found: _Found) -> Handled | None:
         before = found.identity()
     except OSError:
         return None  # gone, or going: it is looked at again
-    entry, folder = _ledger(watch, found), watch.out / found.name
     key = store.digest("watch", before, model.record["weights_sha256"], watch.regions, watch.mpp)
-    known = _read_entry(entry)
-    if known.get("key") == key:
-        if known.get("outcome") != PUBLISHING:
-            return None
-        if _sha256(folder / RECORD) == known.get("record_sha256"):
-            # Killed when the results were whole, before it could be written that they are.
-            return _close(entry, key, found, str(known.get("whole")))  # type: ignore[arg-type]  # as written
+    entry = _Entry(_ledger(watch, found), key, found.name)
+    known = entry.read()
+    if known is not None and known["outcome"] != PUBLISHING:
+        return None
+    record = watch.out / found.name / RECORD
+    if known is not None and _sha256(record) == known.get("record_sha256"):
+        # Killed when the results were whole, before it could be written that they are.
+        return entry.close("doubtful" if known.get("doubtful") else "done")
     try:
         result = predict_case(model, _case(watch, found))
         if found.identity() != before:
             return None  # written on meanwhile: it is taken when it has settled
     except WriteError:
         raise
-    except AxillaError as error:
-        (folder / RECORD).unlink(missing_ok=True)  # of an earlier slide of this name
-        return _close(entry, key, found, "failed", _reason(error))
-    except OSError as error:
-        (folder / RECORD).unlink(missing_ok=True)
-        reason = f"a file cannot be read ({error.strerror or error})."
-        return _close(entry, key, found, "failed", reason)
-    outcome: Outcome = "doubtful" if result.doubtful else "done"
-    (folder / RECORD).unlink(missing_ok=True)
-    _write_entry(
-        entry, key, found, PUBLISHING, whole=outcome, record_sha256=store.text_digest(result.json)
-    )
-    write_case(result, folder)
-    return _close(entry, key, found, outcome)
+    except (AxillaError, OSError) as error:
+        record.unlink(missing_ok=True)  # of an earlier slide of this name
+        return entry.close("failed", _reason(error))
+    record.unlink(missing_ok=True)
+    sha = store.text_digest(result.json)
+    entry.write(PUBLISHING, doubtful=result.doubtful, record_sha256=sha)
+    write_case(result, record.parent)
+    return entry.close("doubtful" if result.doubtful else "done")
 
 
-def _close(entry: Path, key: str, found: _Found, outcome: Outcome, reason: str = "") -> Handled:
-    _write_entry(entry, key, found, outcome, reason=reason)
-    return Handled(found.name, outcome, reason)
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A case in the ledger."""
 
+    path: Path
+    key: str
+    """Of its files, the model and how it is asked."""
+    name: str
 
-def _write_entry(entry: Path, key: str, found: _Found, outcome: str, **more: str) -> None:
-    told = {"schema": store.SCHEMA_VERSION, "key": key, "case": found.name, "outcome": outcome}
-    store.write_json(entry, {**told, **more})
+    def read(self) -> dict[str, Any] | None:
+        """What it says of the files as they are; None where it says nothing of them."""
+        try:
+            value = store.read_json(self.path)
+        except StoreError:
+            return None
+        here = isinstance(value, dict) and value.get("key") == self.key and "outcome" in value
+        return dict(value) if here else None
+
+    def write(self, outcome: str, **more: Any) -> None:
+        told = {"schema": store.SCHEMA_VERSION, "key": self.key, "case": self.name}
+        store.write_json(self.path, {**told, "outcome": outcome, **more})
+
+    def close(self, outcome: Outcome, reason: str = "") -> Handled:
+        self.write(outcome, reason=reason)
+        return Handled(self.name, outcome, reason)
 
 
 def _sha256(path: Path) -> str | None:
@@ -263,17 +274,10 @@ def _ledger(watch: Watch, found: _Found) -> Path:
     return watch.out / LEDGER / f"{name}.json"
 
 
-def _read_entry(path: Path) -> dict[str, Any]:
-    """A case's record; empty where there is no whole one."""
-    try:
-        value = store.read_json(path)
-    except StoreError:
-        return {}
-    return dict(value) if isinstance(value, dict) else {}
-
-
-def _reason(error: AxillaError) -> str:
+def _reason(error: AxillaError | OSError) -> str:
     """What is wrong, in a line."""
+    if not isinstance(error, AxillaError):
+        return f"a file cannot be read ({error.strerror or error})."
     problems = error.problems if isinstance(error, InputProblems) else (error.problem,)
     return " ".join(f"{problem.cause} {problem.remedy}" for problem in problems)
 
