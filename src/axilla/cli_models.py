@@ -1,20 +1,48 @@
-"""Verbs about one model's folder: its card, its graph."""
+"""Verbs about models' folders: which there are, the card of one, its graph."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from axilla.cli_running import ModelFolder
-from axilla.console import say
+from axilla.console import say, say_table
 
 
 def add_model_commands(app: typer.Typer) -> None:
     """Give the program these verbs."""
+    app.command("models")(models)
     app.command("model-card")(model_card)
     app.command("export-onnx")(export_onnx)
+
+
+def models(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FOLDER", exists=True, file_okay=False,
+            help="Where to look, six levels deep; the folder at hand if none is given.",
+        ),
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:  # fmt: skip
+    """List the models under some folders: endpoint, encoder, AUC on validation, threshold, digest.
+
+    A damaged one is told as such.
+    """
+    from axilla.study.listing import find_models, models_table
+
+    found = find_models(folders or [Path()])
+    if as_json:
+        say(json.dumps([model.as_json() for model in found], indent=2, ensure_ascii=False))
+    elif found:
+        say_table(models_table(found))
+    else:
+        say("No model found.")
 
 
 def model_card(model: ModelFolder) -> None:

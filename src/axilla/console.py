@@ -25,13 +25,14 @@ def say(text: str) -> None:
 def say_table(table: PrintedTable) -> None:
     """A table in columns, its first to the left and its figures to the right; then its notes."""
     rows = [[str(name) for name in table.frame.columns], *table.frame.values.tolist()]
+    rows = [[_harmless(str(cell)) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         say("  ".join(cells))
     for note in table.notes:
-        say(note)
+        say(_harmless(note))
 
 
 def print_problems(problems: Sequence[Problem], *, title: str | None = None) -> None:

@@ -201,8 +201,11 @@ def test_groups_under_ten_are_not_told() -> None:
     found = cohort_summary(people(ages, ers), classes=("N0", "N(+)"), config=CLINICAL)
     assert found["classes"] == {"N0": 15, "N(+)": 15}
     assert found["numbers"] == {
-        "age": {"mean": 50.0, "sd": pytest.approx(np.std(ages, ddof=1)), "missing": 0}
-    }
+        "age": {
+            "mean": 50.0, "sd": pytest.approx(np.std(ages, ddof=1)), "missing": 0, "low": 40.0,
+            "high": 60.0,
+        }
+    }  # fmt: skip
     # The 4 are hidden, and the 12 too: from 30 and 14 the 4 would follow.
     assert found["categories"]["er"] == {
         "shares": {"negative": None, "positive": 14 / 30, "unknown": None}, "missing": 0,
@@ -214,5 +217,7 @@ def test_few_values_and_few_missing_ones_are_not_told() -> None:
         people([50.0] * 9 + [None] * 21, ["positive"] * 27 + [None] * 3),
         classes=("N0", "N(+)"), config=CLINICAL,
     )  # fmt: skip
-    assert found["numbers"]["age"] == {"mean": None, "sd": None, "missing": 21}
+    assert found["numbers"]["age"] == {
+        "mean": None, "sd": None, "missing": 21, "low": None, "high": None,
+    }  # fmt: skip
     assert found["categories"]["er"] == {"shares": {"positive": 1.0}, "missing": None}

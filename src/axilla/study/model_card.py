@@ -14,11 +14,11 @@ from axilla.core.methods import method_title
 from axilla.core.store import ModelRecord
 from axilla.core.store.model_record import (
     SMALLEST_GROUP,
-    CohortSummary,
     EncoderRecord,
     Reference,
     parse_model_record,
 )
+from axilla.study.card_cohort import cohort_lines
 from axilla.study.card_words import figure_text, listed, plain, section
 from axilla.study.imported_card import (
     imported_cohort,
@@ -136,8 +136,7 @@ def _cohort(record: ModelRecord) -> Iterator[str]:
     yield f"- Patients: {summary.patients:,} ({classes})"
     if summary.slides is not None:
         yield f"- Slides: {summary.slides:,}"
-    yield from _ranges(summary)
-    yield from _columns(summary)
+    yield from cohort_lines(summary)
     val = record.patients.get("val")
     if val:
         shown = ", ".join(f"{count:,} {plain(name)}" for name, count in val.items())
@@ -157,42 +156,6 @@ def _chosen_on_validation(record: ModelRecord) -> str:
     if record.threshold.validation_patients is not None:
         parts.append("the threshold")
     return " and ".join(parts)
-
-
-def _ranges(summary: CohortSummary) -> Iterator[str]:
-    """Of slides and patches; a figure of fewer than ten is not there."""
-    for title, found in (
-        ("Slides' µm per pixel", summary.slide_mpp), ("Kept patches a patient", summary.patches),
-    ):  # fmt: skip
-        if found is not None and found.median is not None:
-            yield f"- {title}: median {found.median:.4g}{_from_to(found.low, found.high)}"
-
-
-def _from_to(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return ""
-    return f", from {low:.4g} to {high:.4g} (means of the ten lowest and the ten highest)"
-
-
-def _columns(summary: CohortSummary) -> Iterator[str]:
-    for name, number in summary.numbers.items():
-        shown = (
-            "not told" if number.mean is None or number.sd is None
-            else f"mean {number.mean:.3g}, SD {number.sd:.3g}{_from_to(number.low, number.high)}"
-        )  # fmt: skip
-        yield f"- {plain(name)}: {shown}{_missing(number.missing)}"
-    for name, category in summary.categories.items():
-        shares = ", ".join(
-            f"{plain(level)} {'not told' if share is None else f'{share:.1%}'}"
-            for level, share in category.shares.items()
-        )
-        yield f"- {plain(name)}: {shares}{_missing(category.missing)}"
-
-
-def _missing(count: int | None) -> str:
-    if count == 0:
-        return ""
-    return f"; missing in {f'under {SMALLEST_GROUP}' if count is None else f'{count:,}'}"
 
 
 def _input(record: ModelRecord) -> Iterator[str]:

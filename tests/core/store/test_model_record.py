@@ -30,7 +30,7 @@ def write(folder: Path, **changes: Any) -> Path:
 
 def test_what_is_written_is_read(tmp_path: Path):
     record = store.read_model_record(write(tmp_path).parent)
-    assert record["schema"] == layout.MODEL_SCHEMA == 2
+    assert record["schema"] == layout.MODEL_SCHEMA == 3
     parsed = layout.parse_model_record(record, file=tmp_path)
     assert parsed.classes == ("N0", "N(+)")
     assert parsed.threshold.rule == {"npv": 0.9}
@@ -48,8 +48,8 @@ def test_what_is_written_is_read(tmp_path: Path):
         ({"threshold": {"rule": 0.5, "value": "high"}}, "threshold.value: Input should be a valid"),
         ({"batch_norm": "frozen"}, "batch_norm: Input should be 'running' or 'batch'"),
         ({"architecture": {"kind": "dl-cnb", "features": -1}}, "architecture.features: Input"),
-        ({"schema": 1}, r"another version of axilla \(schema 1; this one reads 2\)"),
-        ({"schema": "2"}, r"another version of axilla \(schema unknown"),
+        ({"schema": 1}, r"another version of axilla \(schema 1; this one reads 2 and 3\)"),
+        ({"schema": "3"}, r"another version of axilla \(schema unknown"),
     ],
 )
 def test_a_record_that_is_not_valid(tmp_path: Path, changes: dict[str, Any], cause: str):
@@ -61,7 +61,7 @@ def test_a_record_that_is_not_valid(tmp_path: Path, changes: dict[str, Any], cau
 
 
 def test_a_newer_version_says_what_to_do(tmp_path: Path):
-    write(tmp_path, schema=3)
+    write(tmp_path, schema=4)
     with pytest.raises(StoreError, match="Install the newer axilla"):
         store.read_model_record(tmp_path)
 

@@ -54,7 +54,7 @@ def read_json(path: Path) -> Any:
         raise StoreError(
             "the file is missing.", "Run the study again: `axilla run study.yaml`.", file=path
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(
             "the file is damaged.", "Delete it and run the study again.", file=path
         ) from error
