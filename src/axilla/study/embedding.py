@@ -20,8 +20,7 @@ from axilla.features.encoders import PatchEncoder, build_encoder
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains
-from axilla.study.tiling import Tiles, regions_of
-from axilla.wsi.patches import PatchReader
+from axilla.study.tiling import Tiles, open_patches
 
 PATCHES_AT_ONCE = 64
 COMPUTING = 2
@@ -114,8 +113,8 @@ def _pixels_of(
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Slide id and pixels [n, h, w, 3], some patches at a time: a slide's do not pile up."""
     for slide in slides:
-        grid, regions = tiles.grids[slide.slide_id], regions_of(slide, config=config)
-        with PatchReader(slide, grid, regions, config=config.patches) as reader:
+        grid = tiles.grids[slide.slide_id]
+        with open_patches(slide, tiles, config=config) as reader:
             # A slide without patches is told of as well, by an empty array.
             for start in range(0, len(grid) or 1, PATCHES_AT_ONCE):
                 pixels = reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(grid))))

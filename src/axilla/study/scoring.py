@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -146,13 +147,19 @@ def _member_scores(
 
 
 def slide_attention(
-    fitting: Fitting, bundle: Bundle, patient: Patient, slide_id: str
+    fitting: Fitting,
+    bundle: Bundle,
+    patient: Patient,
+    slide_id: str,
+    *,
+    draws: int | None = None,
 ) -> NDArray[np.float64]:
     """Attention of every patch of a slide, the mean over the bundle's members (`patch_attention`).
 
-    All members look at the same bags.
+    All members look at the same bags, of so many covers of the slide; None takes as many as usual.
     """
-    maps = _by_member(fitting, bundle, patient, slide_id, measure=patch_attention)
+    measure = patch_attention if draws is None else partial(patch_attention, draws=draws)
+    maps = _by_member(fitting, bundle, patient, slide_id, measure=measure)
     return mean_attention(maps)
 
 
