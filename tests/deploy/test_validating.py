@@ -148,6 +148,8 @@ def test_a_model_of_slides_gives_its_own_studys_scores(
     page = page_of(found)
     assert "Slides cut into patches" in page
     assert "Patches a patient" in page
+    assert "look like those of training cannot be told: 18 training patients are too few" in page
+    assert "trained on a generated cohort" in page
     assert "This cohort is generated" not in page, "the folder elsewhere does not say so"
 
 
@@ -203,6 +205,13 @@ def test_the_report_says_what_it_is_and_never_that_anything_was_trained_here(
     external: Validation,
 ) -> None:
     page = page_of(external)
+    gained = re.search(
+        r"Recalibrated here&#39;: the measured patients&#39; Brier score is (0\.\d+), after "
+        r"(0\.\d+) as the model comes; it is better",
+        page,
+    )
+    assert gained is not None
+    assert float(gained[1]) < float(gained[2])
     for text in (
         "external validation", "locked in the model before it saw these patients",
         "Whether somebody here was a training patient of the model cannot be told",

@@ -191,8 +191,8 @@ def _distance_part(distances: FeatureDistances, layout: Layout) -> Part:
     figure = _written(
         layout, drawn_distances(distances),
         title="Distance of each patient's features from the training cohort",
-        caption="Patients by their distance; dashed where so many training patients lie below. "
-        "Dotted: 1, about the distance of a training patient.",
+        caption="Patients here by their distance; a line below which so many of new patients of "
+        "the training kind would lie. 1 is about the distance of a training patient.",
     )  # fmt: skip
     beyond = round(share.value * len(distances.by_patient))
     return Part(

@@ -228,12 +228,14 @@ def warnings(
     found += told
     found += _clinical(bundle, patients)
     found += _scales(fitting, training, here)
-    found += _far(distances)
+    found += _far(distances, bundle)
     if fitting.stains is not None and fitting.stains.kept:
         found.append(
             f"The stain of {len(fitting.stains.kept)} slides could not be estimated, so that they "
             f"keep their colours: {', '.join(fitting.stains.kept)}."
         )
+    if training is not None and training.get("generated"):
+        found.append("The model was trained on a generated cohort: no patient stands behind it.")
     if bundle.record.get("source") is not None:
         found.append(
             "The model is an imported checkpoint: its folder tells nothing of its training cohort, "
@@ -263,11 +265,20 @@ def _clinical(bundle: Bundle, patients: Sequence[Patient]) -> Iterator[str]:
 
 
 def _scales(fitting: Fitting, training: Summary | None, here: Summary | None) -> Iterator[str]:
-    """Slides of another scale than the training's, where patches are cut at native resolution."""
+    """Slides of another scale than the training's, or one that cannot be told."""
     if training is None or here is None or fitting.config.patches.mpp is not None:
-        return
+        return  # cut at the scale that the model asks for
     own, theirs = here.get("slide_mpp"), training.get("slide_mpp")
-    if own is None or theirs is None or own["median"] is None or theirs["median"] is None:
+    if own is None or theirs is None:
+        return
+    unknown = [name for name, one in (("here", own), ("of training", theirs))
+               if one["median"] is None]  # fmt: skip
+    if unknown:
+        yield (
+            f"The µm per pixel of the slides {' and '.join(unknown)} is not known, and patches are "
+            "cut at the slides' own resolution: whether the model sees tissue at the magnification "
+            "it learned from cannot be told."
+        )
         return
     low = theirs["low"] if theirs["low"] is not None else theirs["median"]
     high = theirs["high"] if theirs["high"] is not None else theirs["median"]
@@ -279,8 +290,14 @@ def _scales(fitting: Fitting, training: Summary | None, here: Summary | None) ->
         )
 
 
-def _far(distances: FeatureDistances | None) -> Iterator[str]:
+def _far(distances: FeatureDistances | None, bundle: Bundle) -> Iterator[str]:
     if distances is None:
+        if bundle.network is not None:
+            why = (bundle.record.get("reference") or {}).get("reason")
+            yield (
+                "Whether the slides look like those of training cannot be told: "
+                f"{why or 'the model does not hold what they would be compared with'}."
+            )
         return
     share = distances.far()
     if share.low > FAR_EXPECTED:

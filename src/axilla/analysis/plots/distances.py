@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from axilla.analysis.plots.look import DASHES, GREY, OKABE_ITO, tidy
+from axilla.analysis.plots.look import DASHES, OKABE_ITO, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,9 +44,8 @@ def draw_distances(ax: Axes, distances: ArrayLike, quantiles: Mapping[str, float
     for (share, value), dash in zip(quantiles.items(), DASHES[1:], strict=False):
         ax.axvline(
             value, color=OKABE_ITO[1], linestyle=dash, linewidth=1.2,
-            label=f"{100 * float(share):g}% of training patients below",
+            label=f"{100 * float(share):g}% would lie below",
         )  # fmt: skip
-    ax.axvline(1.0, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
     ax.set(xlabel="Distance from the training cohort", ylabel="Patients")
     ax.set_xlim(left=0)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
