@@ -151,6 +151,10 @@ def test_a_model_of_slides_gives_its_own_studys_scores(
     assert "look like those of training cannot be told: 18 training patients are too few" in page
     assert "trained on a generated cohort" in page
     assert "This cohort is generated" not in page, "the folder elsewhere does not say so"
+    assert "learned from outlined tumour" not in page
+    tissue = study.model_copy(update={"regions": "tissue"})
+    all_tissue = page_of(validate(model(trained, "dl-cnb+c"), tissue, out=tmp_path / "tissue"))
+    assert "of 6 of 6 slides here it looks at all tissue" in all_tissue
 
 
 def test_the_sample_is_measured_nowhere(

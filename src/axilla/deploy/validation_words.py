@@ -227,6 +227,7 @@ def warnings(
     found += size_sentences(entry)
     found += told
     found += _clinical(bundle, patients)
+    found += _outlines(bundle, fitting, patients)
     found += _scales(fitting, training, here)
     found += _far(distances, bundle)
     if fitting.stains is not None and fitting.stains.kept:
@@ -234,7 +235,7 @@ def warnings(
             f"The stain of {len(fitting.stains.kept)} slides could not be estimated, so that they "
             f"keep their colours: {', '.join(fitting.stains.kept)}."
         )
-    if training is not None and training.get("generated"):
+    if bundle.record.get("generated"):
         found.append("The model was trained on a generated cohort: no patient stands behind it.")
     if bundle.record.get("source") is not None:
         found.append(
@@ -262,6 +263,20 @@ def _clinical(bundle: Bundle, patients: Sequence[Patient]) -> Iterator[str]:
                 f"{limits[1]:g}, where 98% of the training patients lie: the model knows little of "
                 "such patients."
             )
+
+
+def _outlines(bundle: Bundle, fitting: Fitting, patients: Sequence[Patient]) -> Iterator[str]:
+    """Slides without an outline, where the model learned from outlined tumour alone."""
+    regions = fitting.config.regions
+    if bundle.record.get("outlined") != "all" or regions not in {"auto", "tissue"}:
+        return
+    slides = [slide for patient in patients for slide in patient.slides]
+    bare = sum(slide.annotation is None or regions == "tissue" for slide in slides)
+    if bare:
+        yield (
+            f"The model learned from outlined tumour; of {bare} of {len(slides)} slides here it "
+            "looks at all tissue, as they are not outlined or `regions: tissue` was set."
+        )
 
 
 def _scales(fitting: Fitting, training: Summary | None, here: Summary | None) -> Iterator[str]:
