@@ -6,17 +6,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from axilla.deploy.predicting import predict_case
+    from axilla.deploy.validating import validate
     from axilla.features.arrays import features_from_arrays
     from axilla.study.bundles import read_bundle
     from axilla.study.checkpoints import import_checkpoint
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "features_from_arrays", "import_checkpoint", "read_bundle"]
+__all__ = [
+    "__version__",
+    "features_from_arrays",
+    "import_checkpoint",
+    "predict_case",
+    "read_bundle",
+    "validate",
+]
 
 _HOMES = {
     "features_from_arrays": "axilla.features.arrays",
     "import_checkpoint": "axilla.study.checkpoints",
+    "predict_case": "axilla.deploy.predicting",
     "read_bundle": "axilla.study.bundles",
+    "validate": "axilla.deploy.validating",
 }
 """Where each public verb lives; imported when first asked for, as the libraries are heavy."""
 

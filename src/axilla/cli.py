@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from axilla import __version__
+from axilla.cli_deploying import add_deploy_commands
 from axilla.cli_explaining import explain
 from axilla.cli_import import import_checkpoint
 from axilla.cli_models import add_model_commands
@@ -19,6 +20,7 @@ from axilla.cli_nuclei import add_nuclei_commands
 from axilla.cli_planning import add_planning_commands
 from axilla.cli_running import BUSY, INPUT_ERROR, Exclude, StudyFile, run_study, tell
 from axilla.cli_serving import serve
+from axilla.cli_validating import add_validating_commands
 from axilla.console import ConsoleReporter, print_problems, say
 
 app = typer.Typer(
@@ -282,8 +284,10 @@ def schema() -> None:
 
 
 add_model_commands(app)
+add_deploy_commands(app)
 add_nuclei_commands(app)
 add_planning_commands(app)
+add_validating_commands(app)
 
 
 def _version(wanted: bool) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from axilla.analysis.operating_points import LockedRule
     from axilla.core.config import Threshold
 
 _POOLED = (
@@ -36,10 +37,11 @@ def evaluate(
     *,
     endpoint: str,
     threshold_rule: Threshold,
-    thresholds: Mapping[str, float] | None = None,
+    thresholds: Mapping[str, float | str] | None = None,
     fold_names: Mapping[int, str] | None = None,
     prevalences: Sequence[float] = (),
     groups: Mapping[str, pd.Series[Any]] | None = None,
+    points: Mapping[str, Sequence[LockedRule]] | None = None,
 ) -> dict[str, Any]:
     """Measure every method on every cohort and compare the methods pairwise.
 
@@ -55,13 +57,16 @@ def evaluate(
         apply it to all of the method's cohorts; `youden-per-cohort` chooses on each. With more
         than two classes there is no threshold: the likeliest class is called.
     thresholds
-        Locked thresholds by method (a model's own); they go before the rule.
+        Locked thresholds by method (a model's own), or the reason why a method has none; they go
+        before the rule.
     fold_names
         The group that each fold leaves out, where folds have one.
     prevalences
         Shares of positive patients at which PPV and NPV are wanted, of two classes.
     groups
         Subgroups of patients of two classes: categories by patient, by the characteristic's title.
+    points
+        Operating points locked elsewhere, by method; the others' are chosen on `val`.
 
     Returns
     -------
@@ -89,12 +94,15 @@ def evaluate(
         by_fold: Mapping[tuple[int, int], float | str] = {}
         locked = (thresholds or {}).get(method)
         if table.folded and binary:
-            rule = threshold_rule if locked is None else locked
+            rule = locked if isinstance(locked, float) else threshold_rule
             by_fold = fold_thresholds(table, method, rule=rule)
         if table.folded:
             folds[method] = summarise_folds(table, method, thresholds=by_fold, names=fold_names)
         methods[method] = {}
-        locked_points = locked_rules(table, method) if binary else ()
+        locked_points: Sequence[LockedRule] = ()
+        if binary:
+            given = (points or {}).get(method)
+            locked_points = locked_rules(table, method) if given is None else given
         for cohort in table.cohorts(method):
             part = table.select(method, cohort)
             if binary:
@@ -138,7 +146,7 @@ def _threshold(
     part: Scores,
     *,
     rule: Threshold,
-    locked: float | None,
+    locked: float | str | None,
     by_fold: Mapping[tuple[int, int], float | str],
 ) -> float | str:
     """Threshold of one cohort, or the reason why it has none."""

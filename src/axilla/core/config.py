@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -263,8 +264,15 @@ class StudyConfig(Strict):
         return self
 
 
-def load_config(path: Path) -> StudyConfig:
+def load_config(path: Path, *, unless_said: Mapping[str, Any] | None = None) -> StudyConfig:
     """Read `study.yaml`; environment variables are expanded, paths made absolute.
+
+    Parameters
+    ----------
+    path
+        The file.
+    unless_said
+        Values of keys that the file does not have.
 
     Raises
     ------
@@ -274,6 +282,8 @@ def load_config(path: Path) -> StudyConfig:
     """
     raw = read_mapping(path)
     expand_paths(raw, path)
+    for key, value in (unless_said or {}).items():
+        raw.setdefault(key, value)
     raw.setdefault("out", path.resolve().parent / "out")
     try:
         return StudyConfig.model_validate(raw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from axilla.core.config import StudyConfig
 from axilla.core.types import COHORT_TITLES, Patient
@@ -62,12 +62,18 @@ def filled_sentences(fitting: Fitting) -> tuple[str, ...]:
                 # One fold that does not tell the value is enough to name it.
                 if cells[side].get(key, cell).flagged or key not in cells[side]:
                     cells[side][key] = cell
-    sentences = []
+    sentences: list[str] = []
     for side, by_key in cells.items():
-        found = list(by_key.values())
-        sentences += _imputed([c for c in found if c.value is None], side)
-        sentences += _unknown([c for c in found if c.value is not None], side)
+        sentences += told_cells(list(by_key.values()), side=side)
     return tuple(sentences)
+
+
+def told_cells(found: Sequence[Filled], *, side: str) -> tuple[str, ...]:
+    """Sentences on cells of one cohort that a preprocessor filled in or did not know."""
+    return (
+        *_imputed([cell for cell in found if cell.value is None], side),
+        *_unknown([cell for cell in found if cell.value is not None], side),
+    )
 
 
 def _sides(fitting: Fitting) -> dict[str, tuple[Patient, ...]]:

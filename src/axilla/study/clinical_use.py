@@ -26,6 +26,7 @@ from axilla.analysis.tables.printed import PrintedTable
 from axilla.analysis.tables.subgroup_table import subgroup_table
 from axilla.core.methods import method_title
 from axilla.study.evaluation_figures import Drawn, pooled_scores
+from axilla.study.wording import Wording
 
 COHORT = "test"
 """What is told of the others stands in `metrics.json`; calibration has a table of all."""
@@ -44,7 +45,7 @@ def clinical_use_tables(
     metrics: Mapping[str, Any],
     *,
     classes: Sequence[str] | None,
-    cohort_titles: Mapping[str, str],
+    wording: Wording,
 ) -> Iterator[Named]:
     """Yield the tables of what `evaluate` measured beyond the paper; those that there is data for.
 
@@ -54,9 +55,10 @@ def clinical_use_tables(
         What `evaluate` returned.
     classes
         Names of the classes, negative first; None calls two of them negative and positive.
-    cohort_titles
-        Printed names.
+    wording
+        What the cohorts are called.
     """
+    cohort_titles = wording.titles
     for method, by_cohort in metrics["methods"].items():
         if COHORT not in by_cohort:
             continue
@@ -73,8 +75,11 @@ def clinical_use_tables(
     )
     for stem, caption, found in (
         (
-            "operating_points", "Operating points, chosen on the validation cohort",
-            operating_table(metrics, cohorts=(COHORT,), cohort_titles=cohort_titles),
+            "operating_points", wording.points_caption,
+            operating_table(
+                metrics, cohorts=(COHORT,), cohort_titles=cohort_titles,
+                chosen=wording.points_note,
+            ),
         ),
         (
             "decision", "Net benefit, biopsies avoided and positives missed",
@@ -117,9 +122,9 @@ def draw_clinical_use(
     title = where[:1].upper() + where[1:]
     names = list(classes or ("negative", "positive"))
     for method, rows in scores.items():
-        yield _calibration(method, rows, names, title=f"{method_title(method)}, {where}")
+        yield reliability_drawn(method, rows, names, title=f"{method_title(method)}, {where}")
     if scores:
-        yield _decision(scores, title=title)
+        yield decision_drawn(scores, title=title)
         yield _ranking(scores, title=title)
     for entry in metrics.get("subgroups", ()):
         if not any(part["levels"] for part in entry["characteristics"]):
@@ -131,7 +136,10 @@ def draw_clinical_use(
         yield Drawn(f"subgroups_{entry['method']}", figure, subgroup_table(entry).frame)
 
 
-def _calibration(method: str, rows: pd.DataFrame, names: Sequence[str], *, title: str) -> Drawn:
+def reliability_drawn(
+    method: str, rows: pd.DataFrame, names: Sequence[str], *, title: str
+) -> Drawn:
+    """Observed against predicted shares of one method: `label` and `score` of each patient."""
     curve = reliability_curve(rows["label"].to_numpy(), rows["score"].to_numpy())
     figure = Figure(figsize=(0.55 * PAGE_IN, 0.66 * PAGE_IN), layout="constrained")
     axes = figure.subplots()
@@ -154,7 +162,8 @@ def _calibration(method: str, rows: pd.DataFrame, names: Sequence[str], *, title
     return Drawn(f"calibration_{method}", figure, numbers)
 
 
-def _decision(scores: Mapping[str, pd.DataFrame], *, title: str) -> Drawn:
+def decision_drawn(scores: Mapping[str, pd.DataFrame], *, title: str) -> Drawn:
+    """Net benefit, and biopsies avoided against positives missed, of methods on one cohort."""
     curves = {
         method_title(method): decision_curve(rows["label"].to_numpy(), rows["score"].to_numpy())
         for method, rows in scores.items()

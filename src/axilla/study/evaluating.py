@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from axilla.analysis.metrics import evaluate
+from axilla.analysis.operating_points import LockedRule
 from axilla.analysis.plots.look import in_print
 from axilla.analysis.tables.comparison_table import comparison_table
 from axilla.analysis.tables.confusion_table import confusion_table
@@ -21,10 +22,10 @@ from axilla.analysis.tables.markup import to_csv, to_html, to_latex
 from axilla.analysis.tables.performance_table import multiclass_table, performance_table
 from axilla.core import store
 from axilla.core.config import Threshold
-from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.study.clinical_use import clinical_use_tables, draw_clinical_use
 from axilla.study.evaluation_figures import Drawn, draw_evaluation
 from axilla.study.layout import Layout
+from axilla.study.wording import FOLDS, STUDY, Wording
 
 MEASURING = 2
 """Counts up whenever the same predictions come to give other figures, tables or pictures."""
@@ -36,17 +37,20 @@ def evaluate_predictions(
     endpoint: str,
     classes: Sequence[str] | None,
     rule: Threshold,
-    thresholds: Mapping[str, float],
+    thresholds: Mapping[str, float | str],
     out: Path,
     fold_names: Mapping[int, str] | None = None,
     held_out: str = "Fold",
     prevalences: Sequence[float] = (),
     groups: Mapping[str, pd.Series[Any]] | None = None,
+    points: Mapping[str, Sequence[LockedRule]] | None = None,
+    wording: Wording | None = None,
 ) -> tuple[dict[str, Any], list[Path]]:
     """Write metrics.json, Table 2, the folds' table and the figures of anybody's predictions.
 
     `fold_names` are the groups that the folds leave out, `held_out` the column of the groups;
-    `prevalences` and `groups` are as `evaluate` takes them.
+    `prevalences`, `groups` and `points` are as `evaluate` takes them; `wording` says what the
+    cohorts are called, None as a study calls its own.
 
     Returns
     -------
@@ -61,11 +65,13 @@ def evaluate_predictions(
     metrics = evaluate(
         predictions, endpoint=endpoint, threshold_rule=rule, thresholds=thresholds,
         fold_names=fold_names, prevalences=prevalences, groups=groups,
+        points=points,
     )  # fmt: skip
     layout = Layout(out)
     store.write_json(layout.metrics, metrics)
     binary = "score" in predictions.columns
-    titles = FOLD_TITLES if "fold" in predictions.columns else COHORT_TITLES
+    told = wording or (FOLDS if "fold" in predictions.columns else STUDY)
+    titles = told.titles
     table = performance_table if binary else multiclass_table
     printed = table(metrics, cohort_titles=titles)
     files = [layout.metrics]
@@ -87,7 +93,7 @@ def evaluate_predictions(
         layout.tables / "confusion", counted.frame, notes=counted.notes,
         caption=f"Confusion matrices ({endpoint})",
     )  # fmt: skip
-    for named in clinical_use_tables(metrics, classes=classes, cohort_titles=titles):
+    for named in clinical_use_tables(metrics, classes=classes, wording=told):
         files += write_table(
             layout.tables / named.stem, named.table.frame, notes=named.table.notes,
             caption=f"{named.caption} ({endpoint})",

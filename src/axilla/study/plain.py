@@ -9,8 +9,8 @@ from typing import Any
 from axilla.analysis.intervals import clopper_pearson
 from axilla.core.config import StudyConfig
 from axilla.core.methods import method_spec, method_title
-from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.report.contents import Table
+from axilla.study.wording import Wording, wording_of
 
 MOST_TOLD = 3
 """Methods told in sentences; the table holds all of them."""
@@ -61,11 +61,16 @@ def of_hundred(confusion: Mapping[str, int]) -> dict[str, int]:
 
 
 def plain_sentences(
-    config: StudyConfig, classes: Sequence[str], metrics: Mapping[str, Any]
+    config: StudyConfig,
+    classes: Sequence[str],
+    metrics: Mapping[str, Any],
+    *,
+    wording: Wording | None = None,
 ) -> tuple[str, ...]:
     """What a clinician reads first; nothing where there is no tested patient with a call."""
+    told = wording or wording_of(metrics)
     if len(classes) > 2:
-        return _of_classes(config, classes, metrics)
+        return _of_classes(config, classes, metrics, told)
     tested = _tested(metrics)
     if not tested:
         return ()
@@ -74,13 +79,15 @@ def plain_sentences(
     positive = first["confusion"]["tp"] + first["confusion"]["fn"]
     sentences = [
         (
-            f"Of 100 patients like those {_whom(metrics, first)}, "
+            f"Of 100 patients like those {_whom(metrics, first, told)}, "
             f"about {shown['tp'] + shown['fn']} {_have(config, classes[1])} "
             f"(95% CI {_bounds(positive, first['n'])})."
         )
     ]
-    told = _told(tested)
-    sentences += [_method_sentence(config, classes, name, tested[name], metrics) for name in told]
+    sentences += [
+        _method_sentence(config, classes, name, tested[name], chosen=_chosen(config, metrics, told))
+        for name in _told(tested)
+    ]
     if config.endpoint in STAGED:
         sentences.append(
             "Nobody was spared an operation here: these are counts in patients whose nodes were "
@@ -90,7 +97,9 @@ def plain_sentences(
     return tuple(sentences)
 
 
-def plain_table(classes: Sequence[str], metrics: Mapping[str, Any]) -> Table | None:
+def plain_table(
+    classes: Sequence[str], metrics: Mapping[str, Any], *, wording: Wording | None = None
+) -> Table | None:
     """The same for every method, with intervals: 100 patients by truth and call."""
     tested = _tested(metrics)
     if len(classes) > 2 or not tested:
@@ -106,7 +115,7 @@ def plain_table(classes: Sequence[str], metrics: Mapping[str, Any]) -> Table | N
         called = counts["tn"] + counts["fn"]
         cells.append(f"{shown['tn'] + shown['fn']} [{_bounds(called, entry['n'], ', ')}]")
         rows.append((method_title(name), f"{entry['threshold']:.3f}", *cells))
-    titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
+    titles = (wording or wording_of(metrics)).titles
     return Table(
         title=f"Of 100 patients: truth and call, {titles['test'].lower()} cohort",
         columns=tuple(column.format(*classes) for column in COLUMNS),
@@ -152,10 +161,10 @@ def _kind(name: str) -> tuple[bool, bool] | str:
     return spec.images, spec.clinical
 
 
-def _whom(metrics: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+def _whom(metrics: Mapping[str, Any], entry: Mapping[str, Any], wording: Wording) -> str:
     if "folds" in metrics:
         return f"of this study ({entry['n']:,}, each scored by models that had not seen them)"
-    return f"of the test cohort ({entry['n']:,} patients)"
+    return f"of {wording.tested} ({entry['n']:,} patients)"
 
 
 def _have(config: StudyConfig, positive: str) -> str:
@@ -169,7 +178,8 @@ def _method_sentence(
     classes: Sequence[str],
     name: str,
     entry: Mapping[str, Any],
-    metrics: Mapping[str, Any],
+    *,
+    chosen: str,
 ) -> str:
     negative, positive = classes[0], classes[1]
     counts, shown = entry["confusion"], of_hundred(entry["confusion"])
@@ -182,15 +192,17 @@ def _method_sentence(
     )
     return (
         f"{method_title(name)}: at the threshold {entry['threshold']:.3f} "
-        f"({_chosen(config, metrics)}), the model would call {shown['tp'] + shown['fp']} of the "
+        f"({chosen}), the model would call {shown['tp'] + shown['fp']} of the "
         f"100 {positive}, {shown['tp']} of them rightly, and {called} {negative}. {spared}"
         f"{shown['fn']} who are {positive} would have been missed "
         f"(95% CI {_bounds(counts['fn'], entry['n'])})."
     )
 
 
-def _chosen(config: StudyConfig, metrics: Mapping[str, Any]) -> str:
+def _chosen(config: StudyConfig, metrics: Mapping[str, Any], wording: Wording) -> str:
     """Where a threshold comes from, in as many words as a sentence bears."""
+    if wording.threshold is not None:
+        return wording.threshold
     if config.threshold == "youden-per-cohort":
         return "chosen on these patients themselves, which is optimistic"
     if not config.needs_validation:
@@ -207,7 +219,7 @@ def _bounds(count: int, n: int, between: str = " to ") -> str:
 
 
 def _of_classes(
-    config: StudyConfig, classes: Sequence[str], metrics: Mapping[str, Any]
+    config: StudyConfig, classes: Sequence[str], metrics: Mapping[str, Any], wording: Wording
 ) -> tuple[str, ...]:
     """More than two classes: how many are of each, and how often the likeliest is right."""
     tested = {
@@ -223,11 +235,9 @@ def _of_classes(
         f"{number} are {name} (95% CI {_bounds(count, first['n'])})"
         for number, name, count in zip(whole_numbers(truths, 100), classes, truths, strict=True)
     ]
+    whom = _whom(metrics, first, wording)
     sentences = [
-        (
-            f"Of 100 patients like those {_whom(metrics, first)}, about {', '.join(parts[:-1])} "
-            f"and {parts[-1]}."
-        )
+        f"Of 100 patients like those {whom}, about {', '.join(parts[:-1])} and {parts[-1]}."
     ]
     # What a model's share of right calls is to be read against.
     most = max(range(len(classes)), key=truths.__getitem__)

@@ -7,9 +7,9 @@ from typing import Any
 
 from axilla.core.config import StudyConfig
 from axilla.core.methods import method_title
-from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.report.contents import Figure
 from axilla.study.layout import Layout
+from axilla.study.wording import Wording, wording_of
 
 IN_SAMPLE = {
     "train": " These patients trained the models: the curve is optimistic.",
@@ -20,12 +20,17 @@ IN_SAMPLE = {
 
 
 def figures_of(
-    layout: Layout, metrics: Mapping[str, Any], config: StudyConfig
+    layout: Layout,
+    metrics: Mapping[str, Any],
+    config: StudyConfig,
+    *,
+    wording: Wording | None = None,
 ) -> tuple[Figure, ...]:
     """ROC curves of every cohort, and confusion matrices of the test cohort, with their numbers."""
     cohorts = list(dict.fromkeys(c for by in metrics["methods"].values() for c in by))
     order = [name for name in ("test", "val", "train") if name in cohorts]
-    titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
+    told = wording or wording_of(metrics)
+    titles = told.titles
     found: list[Figure] = []
     for cohort in order:
         title = titles.get(cohort, cohort)
@@ -51,7 +56,7 @@ def figures_of(
     found += _class_curves(layout, metrics, titles["test"])
     binary = not any("auc_by_class" in e for by in metrics["methods"].values() for e in by.values())
     at = (
-        f"Confusion matrix at the threshold ({rule_text(config)})."
+        f"Confusion matrix at the threshold ({told.threshold or rule_text(config)})."
         if binary
         else "Confusion matrix: the likeliest class is called."
     )

@@ -8,10 +8,10 @@ from typing import Any
 
 from axilla.core import store
 from axilla.core.methods import method_title
-from axilla.core.types import COHORT_TITLES, FOLD_TITLES
 from axilla.report.contents import Anchor, Figure, Part, Table
 from axilla.study.clinical_use import Named, clinical_use_tables
 from axilla.study.layout import Layout
+from axilla.study.wording import Wording, wording_of
 
 _POINTS = "operating_points"
 _COHORT = "Cohort"
@@ -25,11 +25,12 @@ class Section:
     title: str
     after: Anchor
     paragraphs: tuple[str, ...]
-    """Said only where there is a table or a figure."""
+    """Said only where there is a table or a figure; {tested} becomes what the patients are
+    called, {counted} where small groups are told."""
     elsewhere: tuple[str, ...] = ()
     """Said in their stead where the endpoint is not N0 against positive nodes."""
-    operating_points: str = ""
-    """Said after them where there is a table of operating points."""
+    operating_points: bool = False
+    """Whether it says where operating points come from, where it has a table of them."""
     tables: tuple[str, ...] = ()
     """Names of files begin so."""
     figures: tuple[tuple[str, str], ...] = ()
@@ -43,13 +44,13 @@ SECTIONS = (
         after="tables",
         paragraphs=(
             (
-                "The model's call against the nodes' true state in the test cohort, as STARD 2015 "
+                "The model's call against the nodes' true state in {tested}, as STARD 2015 "
                 "asks for it (doi:10.1136/bmj.h5527, item 23)."
             ),
         ),
         elsewhere=(
             (
-                "The model's call against the reference standard in the test cohort, as STARD 2015 "
+                "The model's call against the reference standard in {tested}, as STARD 2015 "
                 "asks for it (doi:10.1136/bmj.h5527, item 23)."
             ),
         ),
@@ -72,7 +73,7 @@ SECTIONS = (
             (
                 "calibration_",
                 (
-                    "Observed against predicted shares in the test cohort; points are groups of "
+                    "Observed against predicted shares in {tested}; points are groups of "
                     "patients with exact 95% intervals, the strip shows where the patients are."
                 ),
             ),
@@ -96,11 +97,7 @@ SECTIONS = (
                 "this cohort, at thresholds that nobody has tried on patients."
             ),
         ),
-        operating_points=(
-            "The operating points were chosen on the validation cohort and are applied "
-            "unchanged. What a rule asks, such as an NPV of 95%, was met there; in the test "
-            "cohort, which is shown, it need not be."
-        ),
+        operating_points=True,
         tables=(_POINTS, "decision", "predictive_values"),
         figures=(
             (
@@ -124,7 +121,7 @@ SECTIONS = (
             (
                 "A difference between subgroups that is not significant is no proof of being "
                 "alike: the groups are small. In this section groups under 10 patients are not "
-                "told; Table 1 counts all."
+                "told{counted}."
             ),
         ),
         tables=("subgroups_",),
@@ -158,7 +155,12 @@ SECTIONS = (
 
 
 def further_parts(
-    layout: Layout, metrics: Mapping[str, Any], *, classes: Sequence[str], of_nodes: bool
+    layout: Layout,
+    metrics: Mapping[str, Any],
+    *,
+    classes: Sequence[str],
+    of_nodes: bool,
+    wording: Wording | None = None,
 ) -> tuple[Part, ...]:
     """Sections of what the last `evaluate` measured, with the figures that it wrote.
 
@@ -172,11 +174,16 @@ def further_parts(
         Names of the endpoint's classes.
     of_nodes
         Whether the endpoint is N0 against positive nodes, on which a biopsy is decided.
+    wording
+        What the cohorts are called; None as a study calls its own.
     """
-    titles = FOLD_TITLES if "folds" in metrics else COHORT_TITLES
-    tables = list(clinical_use_tables(metrics, classes=classes, cohort_titles=titles))
+    told = wording or wording_of(metrics)
+    tables = list(clinical_use_tables(metrics, classes=classes, wording=told))
     written = _by_method(store.step_files(layout.out, "evaluate"), tuple(metrics["methods"]))
-    made = (_part(section, tables, layout, written, of_nodes=of_nodes) for section in SECTIONS)
+    made = (
+        _part(section, tables, layout, written, of_nodes=of_nodes, wording=told)
+        for section in SECTIONS
+    )
     return tuple(part for part in made if part is not None)
 
 
@@ -197,19 +204,24 @@ def _part(
     written: Sequence[str],
     *,
     of_nodes: bool,
+    wording: Wording,
 ) -> Part | None:
     own = tuple(_table(named) for named in tables if named.stem.startswith(section.tables))
     figures = tuple(
-        _figure(name, caption, layout, written)
+        _figure(name, caption.format(tested=wording.tested), layout, written)
         for start, caption in section.figures
         for name in written
         if name.startswith(f"{layout.figures.name}/{start}") and name.endswith(".svg")
     )
     if not own and not figures:
         return None
-    told = section.paragraphs if of_nodes or not section.elsewhere else section.elsewhere
+    said = section.paragraphs if of_nodes or not section.elsewhere else section.elsewhere
+    told = tuple(
+        paragraph.format(tested=wording.tested, counted=wording.groups_counted)
+        for paragraph in said
+    )
     if section.operating_points and any(table.csv_name.startswith(_POINTS) for table in own):
-        told = (*told, section.operating_points)
+        told = (*told, wording.points_told)
     return Part(
         anchor=section.anchor,
         title=section.title,

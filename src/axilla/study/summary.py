@@ -135,12 +135,19 @@ def method_sentences(config: StudyConfig, imported: Imported | None = None) -> t
     found += ensemble_sentences(config)
     if config.uses_clinical:
         found.append(clinical_sentence(config))
-    found.append(
-        "AUC with binomial exact and DeLong intervals, methods compared by the paired DeLong test; "
-        "accuracy, sensitivity and specificity with Clopper-Pearson, predictive values with logit "
-        "intervals. All tests are two-sided."
-    )
-    if len(class_names(config.endpoint)) == 2:
+    return (*found, *statistics_sentences(class_names(config.endpoint)))
+
+
+def statistics_sentences(classes: Sequence[str]) -> tuple[str, ...]:
+    """How figures, intervals and tests are made, of an endpoint of these classes."""
+    found = [
+        (
+            "AUC with binomial exact and DeLong intervals, methods compared by the paired DeLong "
+            "test; accuracy, sensitivity and specificity with Clopper-Pearson, predictive values "
+            "with logit intervals. All tests are two-sided."
+        )
+    ]
+    if len(classes) == 2:
         found.append(
             "Calibration by intercept, slope and observed/expected with Wald intervals and the "
             "Brier score; net benefit by Vickers and Elkin with score intervals; subgroups by "

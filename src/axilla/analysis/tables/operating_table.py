@@ -31,8 +31,10 @@ _PER_100 = {
     "missed_per_100_spared": "Missed per 100 spared",
 }
 _COUNTS = ("n at or above", "n below", "Positives missed")
+CHOSEN_ON_VALIDATION = (
+    "Thresholds are chosen on the validation cohort and applied unchanged to the others."
+)
 _NOTES = (
-    "Thresholds are chosen on the validation cohort and applied unchanged to the others.",
     (
         "A patient whose score is below the threshold would be spared sentinel lymph node biopsy; "
         "one of them with positive nodes is missed."
@@ -45,6 +47,7 @@ def operating_table(
     *,
     cohorts: Sequence[str] | None = None,
     cohort_titles: Mapping[str, str] = COHORT_TITLES,
+    chosen: str = CHOSEN_ON_VALIDATION,
 ) -> PrintedTable | None:
     """Format `operating_points` of the metrics, a row a rule.
 
@@ -56,6 +59,8 @@ def operating_table(
         Which, in which order; None takes all as they come.
     cohort_titles
         Printed names; the short name where there is none.
+    chosen
+        Where the thresholds come from: the first note.
 
     Returns
     -------
@@ -74,7 +79,7 @@ def operating_table(
             missing += [(f"{named}, {rule}{of}", reason) for of, reason in _reasons(point)]
     if not rows:
         return None
-    return PrintedTable(pd.DataFrame(rows), (*_NOTES, *told_reasons(missing)))
+    return PrintedTable(pd.DataFrame(rows), (chosen, *_NOTES, *told_reasons(missing)))
 
 
 def rule_title(rule: Any) -> str:
