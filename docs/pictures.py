@@ -24,7 +24,7 @@ from axilla.web.serving import bound, server_of
 
 HERE = Path(__file__).resolve().parent
 MOST_BYTES = 400_000
-_SIZE = {"width": 1180, "height": 860}
+_SIZE = {"width": 1180, "height": 960}
 
 
 def main() -> int:
@@ -44,9 +44,8 @@ def main() -> int:
             _visit(page, f"{access.address}e/0")
             _write(page, HERE / "serve-study.png")
             _visit(page, f"{access.address}e/0/p/{_positive(served)}")
-            page.locator(".tops button").first.click()
-            page.locator("#slides").scroll_into_view_if_needed()
-            page.wait_for_timeout(2_500)  # until it has flown there
+            page.evaluate("document.querySelector('#slides').scrollIntoView()")
+            page.wait_for_timeout(500)
             _write(page, HERE / "serve-case.png")
             browser.close()
     finally:

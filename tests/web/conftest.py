@@ -195,7 +195,7 @@ def start() -> Iterator[Callable[[StudyConfig | Served], Running]]:
 
         def stop() -> None:
             server.should_exit = True
-            thread.join(timeout=20)
+            thread.join(timeout=120)
             listening.close()
 
         running.append(Running(access.address.rstrip("/"), stop))

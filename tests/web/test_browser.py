@@ -39,6 +39,16 @@ SLIDE = """() => {
   for (let k = 0; k < pixels.length; k += 4) if (pixels[k] > pixels[k + 1] + 30) pink += 1;
   return pink / (pixels.length / 4);
 }"""
+PLACED = """() => {
+  const canvas = document.querySelector("#viewer canvas:not(.over)");
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const rows = [];
+  for (let y = 0; y < canvas.height; y += 1) {
+    if (pixels[4 * (y * canvas.width + Math.floor(canvas.width / 2)) + 3] > 0) rows.push(y);
+  }
+  const view = window.axillaStage.view();
+  return [rows[0], rows.at(-1), view.y, view.y + view.scale * 320, canvas.height];
+}"""
 UNNAMED = """() => [...document.querySelectorAll("button, input, select, a, [tabindex='0']")]
   .filter((one) => one.checkVisibility() && !one.closest("#viewer .openseadragon-container"))
   .filter((one) => !(one.labels?.length || one.getAttribute("aria-label") ||
@@ -108,6 +118,12 @@ def test_the_threshold_moves_all_figures_and_the_table_together(
     expect(page.locator("#patients .call.right")).to_have_count(n - positives)
     page.keyboard.press("Home")
     expect(page.locator("#figures .large").first).to_have_text("100.0%")
+    # Everybody is called positive: of nobody spared nothing is known, and why is told in full.
+    reason = page.locator("#figures .reason, #spared .reason")
+    expect(reason.first).to_be_visible()
+    for box, part in ((one.bounding_box(), one) for one in reason.all()):
+        around = part.locator("xpath=..").bounding_box()
+        assert box["x"] + box["width"] <= around["x"] + around["width"] + 1
     page.locator("#to-locked").click()
     expect(page.locator("#threshold-value")).to_have_text(f"{entry['threshold']:.3f}")
     expect(page.locator("#threshold")).to_have_attribute(
@@ -184,6 +200,22 @@ def test_the_slide_is_shown_and_the_overlay_is_as_clear_as_asked(
     page.get_by_label("Contribution to the log-odds").check()
     assert "no evidence" in page.locator("#reading").text_content()
     assert re.fullmatch(r"\d+ µm", page.locator("#scale-told").inner_text())
+
+
+def test_what_lies_over_the_slide_stays_on_it_when_the_page_changes_its_size(
+    tab: Any, address: str, served: Served
+) -> None:
+    page = tab.visit(f"{address}/e/0/p/{shown_patient(served)}")
+    for height, zoom in ((900, False), (1400, False), (700, False), (700, True), (1200, True)):
+        page.set_viewport_size({"width": 1280, "height": height})
+        if zoom:
+            page.locator("#zoom-out").click()
+        page.wait_for_timeout(1_500)
+        top, bottom, expected_top, expected_bottom, stage = page.evaluate(PLACED)
+        assert top == pytest.approx(max(0, expected_top), abs=2)
+        assert bottom == pytest.approx(min(stage, expected_bottom), abs=2)
+        if not zoom:  # all of it, in the middle
+            assert expected_top == pytest.approx(stage - expected_bottom, abs=2)
 
 
 def test_a_patch_flies_to_its_place_by_click_and_by_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -155,3 +156,18 @@ def own_values(config: StudyConfig) -> dict[str, str]:
     line = config.cohort.read_text(encoding="utf-8").splitlines()[1].split(",")
     names = ("age", "tumor_size_cm", "er", "pr", "her2")
     return dict(zip(names, line[1:6], strict=True))
+
+
+def test_a_study_that_was_run_again_is_told(
+    clinical_study: Callable[..., StudyConfig], client_of: Callable[..., TestClient]
+) -> None:
+    config = clinical_study()
+    client = client_of(Served.of(config))
+    again = "The study was run again since this page was started"
+    assert again not in client.get("/e/0").text
+    os.utime(config.out / "predictions.csv", ns=(1, 1))
+    assert again in client.get("/e/0").text
+    assert again in client.get("/e/0/p/1").text
+    answer = client.post("/api/e/0/p/0/ask", json={"values": own_values(config)})
+    assert answer.status_code == 410
+    assert "was run again" in answer.json()["problem"]

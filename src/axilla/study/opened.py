@@ -51,6 +51,8 @@ class OpenedEndpoint:
     """The study's own folder, where several endpoints share their patches."""
     notes: tuple[str, ...] = ()
     """What does not fit together any more."""
+    read_as: tuple[int, int] = (0, 0)
+    """When the predictions were written, and their size, as they were read."""
     _regions: Recent[tuple[Region, ...]] = field(default_factory=lambda: Recent(_HELD_REGIONS))
 
     @property
@@ -62,6 +64,11 @@ class OpenedEndpoint:
     def methods(self) -> tuple[str, ...]:
         """Methods that have predictions, in the study's order."""
         return self.table.methods
+
+    @property
+    def stale(self) -> bool:
+        """Whether the study was run again since it was opened, or is gone."""
+        return _state(self.layout.predictions) != self.read_as
 
     @property
     def generated(self) -> bool:
@@ -167,6 +174,7 @@ def open_study(config: StudyConfig) -> tuple[OpenedEndpoint, ...]:
                 metrics=metrics,
                 shared=config.out,
                 notes=_notes(config),
+                read_as=_state(Layout(study.out).predictions),
             )
         )
     return tuple(opened)
@@ -178,6 +186,15 @@ def _read(study: StudyConfig) -> tuple[pd.DataFrame, Mapping[str, Any]]:
         if not path.is_file():
             raise StoreError("the study has not been run to its end.", _RUN, file=path)
     return store.read_predictions(layout.predictions), store.read_json(layout.metrics)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """When a file was changed, and its size; zeros where it is not there."""
+    try:
+        state = path.stat()
+    except OSError:
+        return 0, 0
+    return state.st_mtime_ns, state.st_size
 
 
 def _only(everybody: Everybody, scored: set[str]) -> Everybody:

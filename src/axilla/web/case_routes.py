@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from axilla.core.errors import CohortError
+from axilla.core.errors import CohortError, StoreError
 from axilla.study.case_opened import (
     has_nuclei,
     measured_table,
@@ -152,6 +152,12 @@ async def ask(request: Request) -> Response:
         typed = Values.model_validate(json.loads(await request.body()))
     except (ValueError, ValidationError, RecursionError):
         return JSONResponse({"problem": "This is not what the form sends."}, 400)
+    if _served(request).stale:
+        # The models on the disk are no longer those whose scores the page shows.
+        raise StoreError(
+            "the study was run again since this page was started.",
+            "End `axilla serve` and start it again.",
+        )
     unknown = set(typed.values) - set(case.endpoint.config.clinical.names)
     if unknown:
         raise CohortError("the form has a value that the study has not.", "Reload the page.")

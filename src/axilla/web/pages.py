@@ -32,6 +32,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         here=request.url.path,
         study=served.name,
         generated=served.generated,
+        stale=served.stale,
         generated_notice=GENERATED_NOTICE,
         use_notice=USE_NOTICE,
         version=__version__,

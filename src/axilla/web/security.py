@@ -147,8 +147,9 @@ class Guard:
         # A path that began with two slashes would be another host's address.
         path = "/" + scope["path"].lstrip("/\\")
         response = RedirectResponse(path + (f"?{urlencode(query)}" if query else ""), 303)
+        # Lax: a link in a mail leads here too; what other pages ask for by themselves is refused.
         response.set_cookie(
-            self._access.cookie, str(self._access.token), httponly=True, samesite="strict", path="/"
+            self._access.cookie, str(self._access.token), httponly=True, samesite="lax", path="/"
         )
         return response
 

@@ -44,6 +44,11 @@ class Served:
         """
         return cls(config.name, is_generated(config.cohort), open_study(config))
 
+    @property
+    def stale(self) -> bool:
+        """Whether what is shown is no longer what the study holds."""
+        return any(endpoint.stale for endpoint in self.endpoints)
+
     def endpoint(self, place: int) -> OpenedEndpoint:
         """An endpoint by its place.
 

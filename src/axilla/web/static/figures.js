@@ -113,7 +113,7 @@ export class Figures {
     return element("div", {},
       element("dt", {}, title, of === null ? null : element("span", { class: "of" }, ` ${of}`)),
       element("dd", {}, element("span", { class: "large" }, value), " ",
-        element("span", { class: "interval" }, interval), estimate === null ? null : bar));
+        element("span", { class: /^\d/.test(interval) ? "interval" : "reason" }, interval), estimate === null ? null : bar));
   }
 
   showSeveral(found, area) {

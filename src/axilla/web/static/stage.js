@@ -37,6 +37,16 @@ export class Stage {
     for (const event of ["update-viewport", "resize", "open"]) {
       this.viewer.addHandler(event, () => this.paint());
     }
+    // A stage that only grew taller has the same centre and zoom, and OpenSeadragon then leaves the
+    // tiles where they were: a move of no pixel makes it place them again.
+    this.viewer.addHandler("resize", () => {
+      if (this.whole) this.viewer.viewport.goHome(true);
+      this.viewer.viewport.panBy(new OpenSeadragon.Point(1e-9, 0), true);
+    });
+    for (const event of ["canvas-drag", "canvas-scroll", "canvas-pinch", "canvas-key", "canvas-double-click"]) {
+      this.viewer.addHandler(event, () => (this.whole = false));
+    }
+    this.viewer.addHandler("home", () => (this.whole = true));
     this.viewer.addHandler("tile-load-failed", () => this.explainFailure());
     this.viewer.addHandler("tile-loaded", () => {
       if (this.failed) this.say(null);
@@ -45,7 +55,7 @@ export class Stage {
     this.button("zoom-in", () => this.zoomBy(1.6));
     this.button("zoom-out", () => this.zoomBy(1 / 1.6));
     this.button("zoom-home", () => this.viewer.viewport.goHome());
-    this.button("zoom-full", () => this.viewer.viewport.zoomTo(this.viewer.viewport.imageToViewportZoom(1)));
+    this.button("zoom-full", () => this.zoomBy(this.viewer.viewport.imageToViewportZoom(1) / this.viewer.viewport.getZoom()));
     window.axillaStage = this; // for whoever looks at the page with the browser's tools
   }
 
@@ -56,6 +66,7 @@ export class Stage {
   }
 
   zoomBy(factor) {
+    this.whole = false;
     this.viewer.viewport.zoomBy(factor);
     this.viewer.viewport.applyConstraints();
   }
@@ -64,6 +75,7 @@ export class Stage {
     this.image = found;
     this.address = address;
     this.failed = false;
+    this.whole = true; // until somebody moves it
     this.opened = new Promise((done) => this.viewer.addOnceHandler("open", done));
     this.viewer.open({
       width: found.width,
@@ -89,6 +101,7 @@ export class Stage {
   }
 
   flyTo(x, y, side) {
+    this.whole = false;
     const around = new OpenSeadragon.Rect(x - 2.5 * side, y - 2.5 * side, 6 * side, 6 * side);
     this.viewer.viewport.fitBounds(this.viewer.viewport.imageToViewportRectangle(around), this.still);
     this.viewer.canvas.focus({ preventScroll: true });
