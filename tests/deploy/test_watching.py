@@ -176,7 +176,9 @@ def test_killed_at_any_write_no_case_is_lost_and_none_comes_twice(
     assert entry["outcome"] in {"done", "doubtful"}
 
 
-def test_killed_with_nine(trained_whole: Study, scanner: Scanner, tmp_path: Path) -> None:
+def test_killed_with_nine(
+    trained_whole: Study, model: LoadedModel, scanner: Scanner, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     for index in range(3):
         scanner.scan(index, f"C{index}")
@@ -193,7 +195,7 @@ def test_killed_with_nine(trained_whole: Study, scanner: Scanner, tmp_path: Path
         process.wait()
     before = {path: path.stat().st_mtime_ns for path in out.glob(f"*/{RECORD}")}
     assert 1 <= len(before) < 3
-    subprocess.run([*command, "--once"], check=True, stdout=subprocess.DEVNULL)
+    watch_folder(model, Watch(scanner.folder, out), reporter=Silent(), once=True)
     assert sorted(path.parent.name for path in out.glob(f"*/{RECORD}")) == ["C0", "C1", "C2"]
     assert all(path.stat().st_mtime_ns == then for path, then in before.items()), "none twice"
     assert [entry["outcome"] in {"done", "doubtful"} for entry in ledger(out)] == [True] * 3
