@@ -14,20 +14,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "CaseInput",
     "__version__",
     "features_from_arrays",
     "import_checkpoint",
+    "load_model",
     "predict_case",
     "read_bundle",
     "validate",
+    "write_case",
 ]
 
 _HOMES = {
+    "CaseInput": "axilla.deploy.case_inputs",
     "features_from_arrays": "axilla.features.arrays",
     "import_checkpoint": "axilla.study.checkpoints",
+    "load_model": "axilla.deploy.loading",
     "predict_case": "axilla.deploy.predicting",
     "read_bundle": "axilla.study.bundles",
     "validate": "axilla.deploy.validating",
+    "write_case": "axilla.deploy.predicting",
 }
 """Where each public verb lives; imported when first asked for, as the libraries are heavy."""
 

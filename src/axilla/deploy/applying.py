@@ -119,12 +119,8 @@ def apply_model(
                 bundle, cohort, problems, config=config, reporter=reporter, drop=drop
             )
         ready = ready or load_encoder(bundle.record, config=config)
-        memory = check_memory(config)
-        notes: list[Problem] = []
-        for found in check_slides(cohort.patients, config, reporter=reporter, memory=memory):
-            problems.extend(found.problems)
-            notes.extend(found.notes)
-        memory.save()
+        wrong, notes = _checked(cohort, config=config, reporter=reporter, at_once=held is not None)
+        problems += wrong
         cohort = drop(cohort, problems, step="check")
         _refuse_nobody(cohort, config)
         made = _with_slides(
@@ -132,6 +128,27 @@ def apply_model(
             ready=ready, held=held,
         )  # fmt: skip
         return replace(made, notes=tuple(notes))
+
+
+def _checked(
+    cohort: Cohort, *, config: StudyConfig, reporter: Reporter, at_once: bool
+) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with the slides, and what is odd.
+
+    Where they are cut `at_once`, only those with an outline are looked at before: whatever else is
+    wrong is found when they are cut, and to open them twice would be half of the work.
+    """
+    patients = cohort.patients
+    if at_once:
+        outlined = [
+            replace(p, slides=tuple(s for s in p.slides if s.annotation is not None))
+            for p in patients
+        ]
+        patients = tuple(patient for patient in outlined if patient.slides)
+    memory = check_memory(config)
+    found = list(check_slides(patients, config, reporter=reporter, memory=memory))
+    memory.save()
+    return [p for fit in found for p in fit.problems], [n for fit in found for n in fit.notes]
 
 
 def everybody_tested(cohort: Cohort, *, seed: int) -> Partition:

@@ -97,7 +97,7 @@ def slide_maps(case: PreparedCase, slide: Slide) -> SlideMaps:
     if np.isfinite(values.get("contribution", np.nan)).any():
         positive = case.bundle.classes[-1]
         shown.append(shown_contribution(values["contribution"], limits=None, positive=positive))
-    canvas = _canvas(slide_pictures(slide, regions, grid), grid)
+    canvas = _canvas(slide_pictures(slide, regions, grid, held=tiles.held), grid)
     names = ("attention", "contribution")
     return SlideMaps(
         slide=slide,

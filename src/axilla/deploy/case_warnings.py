@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,39 +116,45 @@ def _scale(case: PreparedCase) -> Iterator[CaseWarning]:
         )
         return
     trained = _cohort(case).get("slide_mpp") or {}
-    for slide in case.patient.slides:
-        mpp = tiles.grids[slide.slide_id].mpp
-        if mpp is None:
-            yield CaseWarning(
-                "mpp_unknown",
-                f"Slide {slide.slide_id} does not say its µm per pixel, so that it cannot be told "
-                "whether its magnification is that of the training slides. --mpp gives it.",
-                severe=False,
-            )
-        elif config.patches.mpp is not None:
-            if mpp > MPP_RATIO * config.patches.mpp:
-                yield CaseWarning(
-                    "mpp_differs",
-                    f"Slide {slide.slide_id} has {mpp:.3g} µm per pixel, and its patches were "
-                    f"enlarged to {config.patches.mpp:g}: they lack the detail that the model "
-                    "was trained on.",
-                    severe=True,
-                )
-        elif trained.get("median") is None:
-            yield CaseWarning(
-                "training_mpp_unknown",
-                "The model does not tell the µm per pixel of its training slides, so that "
-                f"{mpp:.3g} of slide {slide.slide_id} cannot be compared.",
-                severe=False,
-            )
-        elif _ratio(float(mpp), trained) > MPP_RATIO:
+    known = {s.slide_id: tiles.grids[s.slide_id].mpp for s in case.patient.slides}
+    silent = [slide for slide, mpp in known.items() if mpp is None]
+    if silent:
+        yield CaseWarning(
+            "mpp_unknown",
+            f"The µm per pixel of {_named(silent)} is not known, so that it cannot be told whether "
+            "the magnification is that of the training slides; --mpp gives it.",
+            severe=False,
+        )
+    said = {slide: float(mpp) for slide, mpp in known.items() if mpp is not None}
+    target = config.patches.mpp
+    if said and target is None and trained.get("median") is None:
+        yield CaseWarning(
+            "training_mpp_unknown",
+            "The model does not tell the µm per pixel of its training slides, so that the "
+            f"magnification of {_named(list(said))} cannot be compared.",
+            severe=False,
+        )
+        return
+    for slide_id, mpp in said.items():
+        if target is not None and mpp > MPP_RATIO * target:
             yield CaseWarning(
                 "mpp_differs",
-                f"Slide {slide.slide_id} has {mpp:.3g} µm per pixel, the training slides "
+                f"Slide {slide_id} has {mpp:.3g} µm per pixel, and its patches were enlarged to "
+                f"{target:g}: they lack the detail that the model was trained on.",
+                severe=True,
+            )
+        elif target is None and _ratio(mpp, trained) > MPP_RATIO:
+            yield CaseWarning(
+                "mpp_differs",
+                f"Slide {slide_id} has {mpp:.3g} µm per pixel, the training slides "
                 f"{trained['median']:.3g} in the middle: the model sees tissue at another "
                 "magnification than it was trained on.",
                 severe=True,
             )
+
+
+def _named(slides: Sequence[str]) -> str:
+    return f"slide{'s' if len(slides) > 1 else ''} {', '.join(slides)}"
 
 
 def _ratio(mpp: float, trained: Mapping[str, Any]) -> float:

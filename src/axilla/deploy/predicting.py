@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from axilla import __version__
 from axilla.core import store
 from axilla.core.config import StudyConfig
+from axilla.core.errors import InputProblems, Problem
 from axilla.core.memory import available_memory
 from axilla.core.progress import Reporter, Silent
 from axilla.core.types import Slide
@@ -33,6 +35,7 @@ from axilla.deploy.loading import LoadedModel
 from axilla.mil.clinical import Preprocessor
 from axilla.report.case_html import render_case
 from axilla.report.html import USE_NOTICE
+from axilla.study.heat_drawing import THUMBNAIL_PX
 from axilla.study.held_patches import HeldPatches
 
 RECORD, PAGE = "case.json", "case.html"
@@ -120,10 +123,14 @@ def predict_case(
 def _predict(model: LoadedModel, case: CaseInput, reporter: Reporter, work: Path) -> CaseResult:
     config = model.config(work).model_copy(update={"regions": case.regions})
     read = read_case(case, model=model, config=config)
-    held = HeldPatches(available_memory() // _HELD_SHARE)
-    application = apply_model(
-        model.bundle, read.cohort, config=config, reporter=reporter, ready=model.ready, held=held
-    )
+    held = HeldPatches(available_memory() // _HELD_SHARE, overview_px=THUMBNAIL_PX)
+    try:
+        application = apply_model(
+            model.bundle, read.cohort, config=config, reporter=reporter, ready=model.ready,
+            held=held,
+        )  # fmt: skip
+    except InputProblems as error:
+        raise InputProblems(tuple(map(_of_a_case, error.problems))) from error
     prepared = prepare(application)
     seen = [s for s in prepared.patient.slides if slide_patches(prepared, s)]
     maps = tuple(slide_maps(prepared, slide) for slide in reporter.track(seen, "Drawing maps"))
@@ -131,6 +138,14 @@ def _predict(model: LoadedModel, case: CaseInput, reporter: Reporter, work: Path
     page = render_case(page_of(record, maps))
     reporter.done("case", f"patient {record.patient_id}")
     return CaseResult(record, page, maps, prepared)
+
+
+def _of_a_case(problem: Problem) -> Problem:
+    """A problem with what one can do about it here: neither the patient nor the model goes."""
+    remedy = re.sub(r"[,;]? or run with --exclude-failed", "", problem.remedy)
+    if "patches." in remedy:
+        remedy = "Look at the slide and its outline; how the model cuts patches is its own."
+    return replace(problem, remedy=remedy)
 
 
 def write_case(result: CaseResult, out: Path) -> tuple[Path, ...]:

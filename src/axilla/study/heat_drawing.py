@@ -27,12 +27,12 @@ from axilla.study.heat_scales import (
     shown_attention,
     shown_contribution,
 )
+from axilla.study.held_patches import HeldPatches, overview_of
 from axilla.study.layout import Layout
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.ready import region_overview
 from axilla.wsi.regions import outline_rings
 from axilla.wsi.scale import slide_mpp
-from axilla.wsi.slides import open_slide
 
 DRAWING = 2
 """Counts up whenever the same values come to give other pictures."""
@@ -229,8 +229,17 @@ def _within(grid: PatchGrid, picture: Picture) -> NDArray[np.bool_]:
     return np.isin(grid.region, [region.index for region in picture.regions])
 
 
-def slide_pictures(slide: Slide, regions: tuple[Region, ...], grid: PatchGrid) -> list[Picture]:
-    """Each image of the slide; where patches are files, each region of them."""
+def slide_pictures(
+    slide: Slide,
+    regions: tuple[Region, ...],
+    grid: PatchGrid,
+    *,
+    held: HeldPatches | None = None,
+) -> list[Picture]:
+    """Each image of the slide; where patches are files, each region of them.
+
+    What was seen when patches were cut, and is `held`, is not read again.
+    """
     if any(region.files is not None for region in regions):
         return [
             Picture(
@@ -243,17 +252,17 @@ def slide_pictures(slide: Slide, regions: tuple[Region, ...], grid: PatchGrid) -
         ]
     pictures = []
     for image in slide.images:
-        with open_slide(
-            image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
-        ) as reader:
-            pictures.append(
-                Picture(
-                    tuple(region for region in regions if region.image == image),
-                    *reader.thumbnail(THUMBNAIL_PX),
-                    mpp=slide_mpp(slide, reader.mpp, image=image),
-                    size=reader.size,
-                )
+        seen = None if held is None else held.overview(image)
+        seen = seen or overview_of(slide, image, max_side=THUMBNAIL_PX)
+        pictures.append(
+            Picture(
+                tuple(region for region in regions if region.image == image),
+                seen.thumbnail,
+                seen.level0_per_px,
+                mpp=slide_mpp(slide, seen.mpp, image=image),
+                size=seen.size,
             )
+        )
     return pictures
 
 
