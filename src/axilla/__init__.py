@@ -6,7 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from axilla.deploy.predicting import predict_case
+    from axilla.deploy.case_inputs import CaseInput
+    from axilla.deploy.loading import load_model
+    from axilla.deploy.predicting import predict_case, write_case
     from axilla.deploy.validating import validate
     from axilla.features.arrays import features_from_arrays
     from axilla.study.bundles import read_bundle
