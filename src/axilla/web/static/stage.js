@@ -38,11 +38,13 @@ export class Stage {
       this.viewer.addHandler(event, () => this.paint());
     }
     // A stage that only grew taller has the same centre and zoom, and OpenSeadragon then leaves the
-    // tiles where they were: a move of no pixel makes it place them again.
-    this.viewer.addHandler("resize", () => {
+    // tiles where they were, beneath layers that moved: a move of no pixel makes it place them again.
+    // In the next frame, for OpenSeadragon pans back to the old centre once this event is over.
+    this.viewer.addHandler("resize", () => requestAnimationFrame(() => {
+      if (!this.viewer.world.getItemCount()) return;
       if (this.whole) this.viewer.viewport.goHome(true);
       this.viewer.viewport.panBy(new OpenSeadragon.Point(1e-9, 0), true);
-    });
+    }));
     for (const event of ["canvas-drag", "canvas-scroll", "canvas-pinch", "canvas-key", "canvas-double-click"]) {
       this.viewer.addHandler(event, () => (this.whole = false));
     }
