@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.progress import Silent
 from axilla.report.contents import Highlight
@@ -232,6 +233,12 @@ def test_slides_are_cut_and_embedded_once(
     assert work["train"] == 3
     assert len(list((config.out / "features" / "small_cnn").iterdir())) == 30
     assert not list(config.out.glob("n0-vs-*/features"))
+    models = list(config.out.glob("*/models/dl-cnb"))
+    assert len(models) == 3
+    for path in models:
+        told = store.read_model_record(path)["encoder"]
+        assert told["weights_digest"] is not None
+        assert told["computing"] is not None
     run(config, until="predict")
     assert (work["cut_patches"], work["extract_features"], work["train"]) == (30, 30, 3)
 
