@@ -26,6 +26,9 @@ from axilla.core.errors import (
 )
 from axilla.core.progress import Silent
 from axilla.deploy.applying import Application, apply_model, clinical_columns, config_of
+from axilla.deploy.case_inputs import CaseInput
+from axilla.deploy.loading import load_model
+from axilla.deploy.predicting import predict_case
 from axilla.study.bundles import read_bundle
 from axilla.study.chain import StudyResult, run
 from axilla.study.checkpoints import import_checkpoint
@@ -254,6 +257,13 @@ def test_features_made_elsewhere(
     assert {p: float(s.mean[1]) for p, s in found.scores().items()} == dict(own)
     with pytest.raises(ConfigError, match="takes features made elsewhere"):
         apply(folder, base, tmp_path / "out")
+    case = predict_case(
+        load_model(folder),
+        CaseInput((there.folder / f"{own.index[0]}.h5",)),  # type: ignore[union-attr]
+    )
+    assert case.record.probability["N(+)"] == pytest.approx(own.iloc[0], abs=1e-7)
+    assert (case.tiles, case.maps[0].maps) == ({}, ()), "there is no slide to draw on"
+    assert len(case.record.slides[0].top_patches) == 8
     # A model of our own features takes them from files too: they are of the same encoder.
     same = apply(model(trained, "dl-cnb"), with_features, tmp_path / "other")
     scores = np.array([s.mean[1] for s in same.scores().values()])
@@ -332,3 +342,11 @@ def test_an_imported_checkpoint_of_the_authors(
             own = network(bag, [len(bag)], vector).logits.double().softmax(1).numpy()[0]
         assert scores[way] == pytest.approx(own, abs=2e-3)
     assert scores["batch"][1] != scores["running"][1]
+    values = {n: table[n].iloc[0] for n in ("age", "tumor_size_cm", "er", "pr", "her2")}
+    case = CaseInput((slide.with_suffix(".png"),), (), values, regions="whole")
+    found = predict_case(load_model(tmp_path / "batch"), case)
+    assert found.record.probability["N(+)"] == pytest.approx(scores["batch"][1], abs=1e-6)
+    assert {"distance_unknown", "mpp_unknown"} <= {w.code for w in found.record.warnings}
+    assert found.record.log_odds is not None
+    assert "most frequent categories" in str(found.record.log_odds.reason)
+    assert set(found.maps[0].values) == {"attention"}, "a patch left out would change the others"

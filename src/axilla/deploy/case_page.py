@@ -47,8 +47,8 @@ def page_of(record: CaseRecord, maps: Sequence[SlideMaps]) -> CasePage:
         endpoint=" against ".join(classes),
         model=f"{method_title(record.model.method)} of the study {record.model.study}".strip(),
         generated=record.model.generated,
-        severe=tuple(w.text for w in record.warnings if w.severe),
-        cautions=tuple(w.text for w in record.warnings if not w.severe),
+        severe=tuple(_plain_text(w.text) for w in record.warnings if w.severe),
+        cautions=tuple(_plain_text(w.text) for w in record.warnings if not w.severe),
         number=f"{record.probability[classes[1]]:.3f}" if binary else best,
         number_label=f"Probability of {classes[1]}" if binary else "Likeliest class",
         number_detail=_detail(record) if binary else f"probability {record.probability[best]:.3f}",
@@ -62,9 +62,14 @@ def page_of(record: CaseRecord, maps: Sequence[SlideMaps]) -> CasePage:
         maps_note=_maps_note(record, maps),
         clinical=_clinical(record),
         facts=tuple(_facts(record)),
-        notes=record.notes,
+        notes=tuple(map(_plain_text, record.notes)),
         written=record.model.axilla,
     )
+
+
+def _plain_text(text: str) -> str:
+    """Without the marks about names of columns, which are for a terminal."""
+    return text.replace("`", "")
 
 
 def _detail(record: CaseRecord) -> str:
