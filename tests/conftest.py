@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -74,39 +75,65 @@ def start_together() -> Callable[[list[str], int], list[tuple[str, str]]]:
     return start
 
 
+def _chromium() -> Path | None:
+    """AXILLA_CHROMIUM, else a Chromium where distributions put it; None where there is neither."""
+    named = os.environ.get("AXILLA_CHROMIUM")
+    found = [named] if named else [shutil.which(name) for name in ("chromium", "chromium-browser")]
+    return next((Path(path) for path in found if path and Path(path).is_file()), None)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser; only tests marked browser ask for it."""
+    found = _chromium()
+    assert found is not None
+    return found
+
+
+_NEEDS: dict[str, tuple[Callable[[], Path | None], str]] = {
+    "real_data": (
+        _data_dir,
+        "on real data were deselected: AXILLA_DATA is not set and no data lie beside the project.",
+    ),
+    "browser": (
+        _chromium,
+        "in a browser were deselected: there is no Chromium here, and AXILLA_CHROMIUM names none.",
+    ),
+}
+"""What a mark asks for, and what is said of the tests that go without."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect, with a count and the reason, what needs real data that is not there."""
-    if _data_dir() is not None:
-        return
-    needing = [item for item in items if item.get_closest_marker("real_data")]
-    if needing:
-        config.hook.pytest_deselected(items=needing)
-        items[:] = [item for item in items if item not in needing]
-        config.stash[_LEFT_OUT] = len(needing)
+    """Deselect, with a count and the reason, what needs something that is not there."""
+    left_out = dict.fromkeys(_NEEDS, 0)
+    for mark, (find, _) in _NEEDS.items():
+        needing = [item for item in items if item.get_closest_marker(mark)]
+        if needing and find() is None:
+            config.hook.pytest_deselected(items=needing)
+            items[:] = [item for item in items if item not in needing]
+            left_out[mark] = len(needing)
+    config.stash[_LEFT_OUT] = left_out
 
 
-_LEFT_OUT = pytest.StashKey[int]()
+_LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker of several tells the one who waits for it how many tests it left out."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["left_out"] = session.config.stash.get(_LEFT_OUT, 0)
+        session.config.workeroutput["left_out"] = session.config.stash.get(_LEFT_OUT, {})
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Every worker leaves out the same tests."""
-    node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+    node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", {})
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say in one line how many tests were left out and why."""
-    count = config.stash.get(_LEFT_OUT, 0)
-    if count:
-        terminalreporter.write_line(
-            f"{count} tests on real data were deselected: AXILLA_DATA is not set and no data lie "
-            "beside the project."
-        )
+    """Say in one line a kind how many tests were left out and why."""
+    for mark, count in config.stash.get(_LEFT_OUT, {}).items():
+        if count:
+            terminalreporter.write_line(f"{count} tests {_NEEDS[mark][1]}")

@@ -18,6 +18,7 @@ from axilla.cli_models import add_model_commands
 from axilla.cli_nuclei import add_nuclei_commands
 from axilla.cli_planning import add_planning_commands
 from axilla.cli_running import BUSY, INPUT_ERROR, Exclude, StudyFile, run_study, tell
+from axilla.cli_serving import serve
 from axilla.console import ConsoleReporter, print_problems, say
 
 app = typer.Typer(
@@ -151,6 +152,7 @@ def evaluate(
 
 
 app.command()(explain)
+app.command()(serve)
 
 
 @app.command()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from axilla.core.cohort_union import read_everybody
 from axilla.core.config import StudyConfig
 from axilla.core.errors import CohortError, ConfigError, StoreError
-from axilla.core.types import Cohort
+from axilla.core.types import Cohort, CohortName, Partition
 
 _NEAR = 3
 """So many names a sentence offers for one that is not there."""
@@ -89,3 +90,14 @@ def refuse_absent(
         patient=patient_id,
         file=file,
     )
+
+
+def asked_partition(
+    partitions: Iterable[Partition], patient_id: str
+) -> tuple[Partition, CohortName]:
+    """The partition whose model is asked of a patient, and on which side of it the patient is.
+
+    A model that did not see the patient goes before one that did; of several the first.
+    """
+    sides = [(p, p.cohort_of[patient_id]) for p in partitions if patient_id in p.cohort_of]
+    return min(sides, key=lambda side: side[1] != "test")

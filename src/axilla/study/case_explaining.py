@@ -11,7 +11,7 @@ import pandas as pd
 from axilla.core import store
 from axilla.core.progress import Reporter
 from axilla.core.types import CohortName
-from axilla.study.case_asking import Case
+from axilla.study.case_asking import Case, asked_partition
 from axilla.study.case_page import CaseFacts, write_case
 from axilla.study.explaining import (
     Selection,
@@ -104,13 +104,9 @@ def explain_case(
 
 
 def asked_of(fitting: Fitting, patient_id: str) -> tuple[Asked, CohortName]:
-    """The patient, the partition whose model is asked, and on which side of it the patient is.
-
-    A model that did not see the patient goes before one that did; of several the first.
-    """
+    """The patient with the partition whose model is asked, as `asked_partition` chooses it."""
     patient = next(p for p in fitting.cohort.patients if p.patient_id == patient_id)
-    sides = [(p, p.cohort_of[patient_id]) for p in fitting.partitions if patient_id in p.cohort_of]
-    partition, cohort = min(sides, key=lambda side: side[1] != "test")
+    partition, cohort = asked_partition(fitting.partitions, patient_id)
     return Asked(partition, patient), cohort
 
 

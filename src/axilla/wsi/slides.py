@@ -12,7 +12,7 @@ import tifffile
 from axilla.core.errors import SlideError
 from axilla.core.types import MAX_SLIDE_PX, MicronsPerPixel
 from axilla.wsi.flat import FLAT_SUFFIXES, TIFF_SUFFIXES, flat_header, refuse_over_limit
-from axilla.wsi.flat_readers import Closing, open_flat
+from axilla.wsi.flat_readers import STREAM_ABOVE_PX, Closing, open_flat
 from axilla.wsi.resize import resize, shrink_by_bands, thumbnail_size
 from axilla.wsi.scale import sane_mpp
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _TIFF_VENDORS = frozenset(
     {"aperio", "generic-tiff", "hamamatsu-ndpi", "leica", "philips-tiff", "trestle", "ventana"}
 )
+_COARSE_PX = 8192
+"""A level of this side is read in a moment, whatever part of it a tile needs."""
 
 
 class SlideReader(Protocol):
@@ -128,6 +130,28 @@ def slide_size(path: Path, *, slide_id: str, patient_id: str) -> tuple[int, int]
         return header.width, header.height
     with open_slide(path, slide_id=slide_id, patient_id=patient_id) as reader:
         return reader.size
+
+
+def zooms(path: Path, *, slide_id: str, patient_id: str) -> bool:
+    """Whether any part of the image can be read at any resolution without reading much more of it.
+
+    Not so a large flat image, which is decoded from top to bottom, nor a tiled TIFF that holds full
+    resolution only.
+
+    Raises
+    ------
+    SlideError
+        As `slide_size`.
+    """
+    vendor = _vendor(path, slide_id=slide_id, patient_id=patient_id)
+    if vendor is None:
+        header = flat_header(path, slide_id=slide_id, patient_id=patient_id)
+        # A BMP is decoded whole and held, whatever its size.
+        return header.kind == "bmp" or header.width * header.height <= STREAM_ABOVE_PX
+    if vendor not in _TIFF_VENDORS:
+        return True
+    with openslide.OpenSlide(path) as slide:
+        return bool(max(slide.level_dimensions[-1]) <= _COARSE_PX)
 
 
 def _require_all_tiles(path: Path, slide_id: str, patient_id: str) -> None:

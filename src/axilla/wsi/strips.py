@@ -27,6 +27,7 @@ _BAND_ROWS = 64
 them once a band was handed over: bands are made of whole ones."""
 _HELD_BYTES = 2**30
 """Most memory of decoded bands of one image."""
+_PYRAMID_QUALITY = 90
 
 # Strips are read once: caching whole operations would only hold what was let go. Slides are read
 # in parallel already, so one thread each.
@@ -111,3 +112,24 @@ class StripReader:
             raise damaged(self._path, *self._who) from error
         kind = np.uint8 if image.format == "uchar" else np.uint16
         return to_rgb(np.frombuffer(raw, kind).reshape(height, image.width, image.bands))
+
+
+def write_pyramid(source: Path, out: Path, *, slide_id: str, patient_id: str) -> None:
+    """Write a flat image as a tiled pyramid, which a viewer can zoom: JPEG tiles, halving levels.
+
+    Raises
+    ------
+    SlideError
+        The image cannot be decoded, or `out` cannot be written.
+    """
+    try:
+        image = pyvips.Image.new_from_file(str(source), access="sequential", fail_on="error")
+        if image.hasalpha():
+            image = image.flatten(background=255)
+        image = image.colourspace("srgb").cast("uchar")
+        image.tiffsave(
+            str(out), tile=True, pyramid=True, bigtiff=True, tile_width=256, tile_height=256,
+            compression="jpeg", Q=_PYRAMID_QUALITY,
+        )  # fmt: skip
+    except pyvips.Error as error:
+        raise damaged(source, slide_id, patient_id) from error

@@ -1,0 +1,268 @@
+"""One small generated study, run once for all workers, served to a client and to a browser."""
+
+from __future__ import annotations
+
+import csv
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from filelock import FileLock
+from playwright.sync_api import Browser, Page, sync_playwright
+from safetensors.torch import save_file
+from starlette.testclient import TestClient
+
+from axilla.cohorts.synthetic import SyntheticConfig, generate_cohort
+from axilla.core.config import Encoder, StudyConfig, load_config
+from axilla.features.encoders import build_encoder
+from axilla.study.chain import run
+from axilla.web.app import create_app
+from axilla.web.security import Access
+from axilla.web.served import Served
+from axilla.web.serving import bound, server_of
+
+HOSTILE = "<img src=x onerror=document.title=1>\"'&"
+"""A patient's id as somebody who hates us would write it."""
+FLAGS = [
+    # Whatever is asked of another host is refused before it is asked.
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENTS = 24
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
+    """24 generated patients, one of them with a hostile id; trained on frozen features."""
+    shared: Path = tmp_path_factory.getbasetemp()
+    if shared.name.startswith("popen-"):
+        shared = shared.parent  # of all workers: the study is run once
+    folder = shared / "served-study"
+    with FileLock(str(folder) + ".lock"):
+        if not (folder / "done").is_file():
+            folder.mkdir(exist_ok=True)
+            _make_study(folder)
+            (folder / "done").touch()
+    return load_config(folder / "study.yaml")
+
+
+def _make_study(folder: Path) -> None:
+    cohort = generate_cohort(
+        folder / "cohort", patients=PATIENTS, seed=5,
+        config=SyntheticConfig(width=420, height=320, patch=32),
+    )  # fmt: skip
+    _rename(cohort.table, cohort.slides, cohort.annotations)
+    weights = folder / "small_cnn.safetensors"
+    encoder = Encoder(name="small_cnn", weights="none", trainable=True)
+    state = build_encoder(encoder, seed=3).body.state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
+    settings = {
+        "name": "Tiny & <served>",
+        "cohort": "cohort/cohort.csv",
+        "slides": "cohort/slides",
+        "annotations": "cohort/annotations",
+        "regions": "annotation",
+        "slide_mpp": 0.5,
+        "endpoint": "n0-vs-npos",
+        "patches": {"size": 32},
+        "bags": {"size": 5},
+        "encoder": {"name": "small_cnn", "weights": weights.name, "trainable": False},
+        "methods": ["clinical", "dl-cnb", "dl-cnb+c"],
+        "clinical": {"missing": "refuse"},
+        "training": {"epochs": 2, "batch_size": 4, "lr": 5.0e-4, "restarts": None},
+        "out": "out",
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    run(load_config(folder / "study.yaml"), until="explain")
+    (folder / "out" / "report.html").write_text("<!DOCTYPE html><title>report</title>", "utf-8")
+
+
+def _rename(table: Path, *folders: Path) -> None:
+    """Give the first patient the hostile id, its files as well."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    old = rows[0]["patient_id"]
+    for folder in folders:
+        for path in folder.glob(f"{old}.*"):
+            path.rename(path.with_name(HOSTILE + path.suffix))
+    for row in rows:
+        for name, cell in row.items():
+            if cell.startswith(old):
+                row[name] = cell.replace(old, HOSTILE)
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def clinical_study(tmp_path: Path) -> Callable[..., StudyConfig]:
+    """Run a study of a clinical method alone, with other settings; takes a moment."""
+
+    def make(**settings: Any) -> StudyConfig:
+        rng = np.random.default_rng(7)
+        rows = ["patient_id,age,tumor_size_cm,er,pr,her2,nodes"]
+        for index in range(90):
+            nodes = (0, 0, 1, 4)[index % 4]
+            signs = ",".join(rng.choice(["positive", "negative"], 3))
+            size = 2 + 0.1 * nodes + rng.uniform(-1, 1)
+            rows.append(f"p{index:02d},{rng.integers(30, 80)},{size:.2f},{signs},{nodes}")
+        (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        values = {
+            "cohort": tmp_path / "cohort.csv", "endpoint": "n0-vs-npos", "methods": ("clinical",),
+            "out": tmp_path / "out",
+        }  # fmt: skip
+        if "endpoints" in settings:
+            del values["endpoint"]
+        config = StudyConfig.model_validate(values | settings)
+        run(config, until="evaluate")
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def served(study: StudyConfig) -> Served:
+    """The study as a server holds it; not to be closed."""
+    return Served.of(study)
+
+
+@pytest.fixture(scope="session")
+def client_of() -> Callable[..., TestClient]:
+    """Make a client that asks as a browser on this machine does."""
+
+    def make(served: Served, access: Access | None = None) -> TestClient:
+        access = access or Access("127.0.0.1", 8765)
+        return TestClient(
+            create_app(served, access=access),
+            base_url=f"http://127.0.0.1:{access.port}",
+            follow_redirects=False,
+        )
+
+    return make
+
+
+@pytest.fixture
+def client(client_of: Callable[..., TestClient], served: Served) -> TestClient:
+    """Asks the server of the study."""
+    return client_of(served)
+
+
+@pytest.fixture
+def hostile() -> str:
+    """The id of the first patient."""
+    return HOSTILE
+
+
+@dataclass
+class Running:
+    """A server that listens."""
+
+    address: str
+    stop: Callable[[], None]
+
+
+@pytest.fixture(scope="session")
+def start() -> Iterator[Callable[[StudyConfig | Served], Running]]:
+    """Serve a study by uvicorn in a thread, on a free port."""
+    running: list[Running] = []
+
+    def serve(study: StudyConfig | Served) -> Running:
+        listening = bound("127.0.0.1", 0)
+        access = Access.at("127.0.0.1", listening.getsockname()[1])
+        held = study if isinstance(study, Served) else Served.of(study)
+        server = server_of(held, access=access)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join(timeout=20)
+            listening.close()
+
+        running.append(Running(access.address.rstrip("/"), stop))
+        return running[-1]
+
+    yield serve
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def address(start: Callable[[StudyConfig | Served], Running], study: StudyConfig) -> str:
+    """Where the study is served for real."""
+    return start(study).address
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """One Chromium for all tests of a file; Playwright's loop would be in the way of others."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Tab:
+    """A page in the browser, and whatever it asked for or complained of."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def visit(self, address: str) -> Page:
+        """Open an address and wait until the page has got its data."""
+        self.page.goto(address)
+        self.page.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+        return self.page
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """Open a tab; at the end nothing may have been asked of another host, nor complained of."""
+    opened: list[Tab] = []
+
+    def make(**settings: Any) -> Tab:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | settings)
+        context.set_default_timeout(30_000)
+        tab = Tab(context.new_page())
+        tab.page.on("request", lambda request: tab.requests.append(request.url))
+        tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        tab.page.on(
+            "console",
+            lambda said: tab.complaints.append(said.text) if said.type == "error" else None,
+        )
+        opened.append(tab)
+        return tab
+
+    yield make
+    for tab in opened:
+        hosts = {urlsplit(url).hostname for url in tab.requests}
+        tab.page.context.close()
+        assert hosts <= {"127.0.0.1"}
+        assert tab.complaints == []
+
+
+@pytest.fixture
+def tab(open_tab: Callable[..., Tab]) -> Tab:
+    """A tab of 1280 pixels' width, in light colours."""
+    return open_tab(color_scheme="light")
