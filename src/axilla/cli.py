@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from axilla import __version__
+from axilla.cli_deploying import add_deploy_commands
 from axilla.cli_explaining import explain
 from axilla.cli_import import import_checkpoint
 from axilla.cli_models import add_model_commands
@@ -282,6 +283,7 @@ def schema() -> None:
 
 
 add_model_commands(app)
+add_deploy_commands(app)
 add_nuclei_commands(app)
 add_planning_commands(app)
 

@@ -8,11 +8,8 @@ from typing import Annotated
 
 import typer
 
+from axilla.cli_running import ModelFolder
 from axilla.console import say, say_table
-
-ModelFolder = Annotated[
-    Path, typer.Argument(metavar="MODEL_DIR", help="A model's folder, such as out/models/dl-cnb.")
-]
 
 
 def add_model_commands(app: typer.Typer) -> None:

@@ -22,6 +22,9 @@ Exclude = Annotated[
         help="Go on without the patients whose inputs are wrong; the report names each.",
     ),
 ]
+ModelFolder = Annotated[
+    Path, typer.Argument(metavar="MODEL_DIR", help="A model's folder, such as out/models/dl-cnb.")
+]
 INPUT_ERROR = 2
 BUSY = 75
 """sysexits' EX_TEMPFAIL: nothing is wrong, try again later."""

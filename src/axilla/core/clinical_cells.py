@@ -6,13 +6,18 @@ import difflib
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from axilla.core.config_clinical import KNOWN_CATEGORIES, CategoricalColumn, NumericColumn
+from axilla.core.config_clinical import (
+    KNOWN_CATEGORIES,
+    CategoricalColumn,
+    Clinical,
+    NumericColumn,
+)
 from axilla.core.errors import Problem
 from axilla.core.signs import plain_sign
 from axilla.core.table import parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     import pandas as pd
@@ -200,6 +205,33 @@ def category_problem(column: CategoricalColumn, value: str) -> Cell | None:
         f"`{column.name}` is {value!r}, but may be {', '.join(known)}{hint}.",
         "Correct the value, or add it to the column's `values`.",
     )
+
+
+def clinical_values(
+    clinical: Clinical, cell: Callable[[str], str], *, told: Collection[str] = ()
+) -> tuple[dict[str, float | str | None], list[Cell]]:
+    """A patient's clinical columns from the text of each cell, and what is wrong with them.
+
+    Parameters
+    ----------
+    cell
+        Gives a column's text, empty where it is missing.
+    told
+        Columns that are wrong as a whole, of whose cells nothing more is said.
+    """
+    values: dict[str, float | str | None] = {}
+    wrong: list[Cell] = []
+    for name in clinical.numeric_names:
+        text = cell(name)
+        number = parse_number(text) if text else None
+        if text and number is None:
+            wrong.append(Cell(f"`{name}` is {text!r}, which is no number.", "Write a number."))
+        values[name] = number
+    for name in clinical.categorical_names:
+        values[name] = cell(name).lower() or None
+    problems = (cell_problem(c, values[c.name], told=told) for c in clinical.columns)
+    wrong.extend(problem for problem in problems if problem is not None)
+    return values, wrong
 
 
 def cell_problem(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from axilla.core.clinical_cells import (
-    cell_problem,
+    clinical_values,
     column_problems,
     in_declared_units,
     signed_columns,
@@ -271,19 +271,9 @@ class _PatientReader:
         return found
 
     def _clinical(self) -> dict[str, float | str | None]:
-        values: dict[str, float | str | None] = {}
-        for name in self.config.clinical.numeric_names:
-            text = self._cell(name)
-            number = parse_number(text) if text else None
-            if text and number is None:
-                self._problem(f"`{name}` is {text!r}, which is no number.", "Write a number.")
-            values[name] = number
-        for name in self.config.clinical.categorical_names:
-            values[name] = self._cell(name).lower() or None
-        for column in self.config.clinical.columns:
-            wrong = cell_problem(column, values[column.name], told=self.told)
-            if wrong is not None:
-                self._problem(wrong.cause, wrong.remedy)
+        values, wrong = clinical_values(self.config.clinical, self._cell, told=self.told)
+        for problem in wrong:
+            self._problem(problem.cause, problem.remedy)
         if self.config.clinical.missing == "refuse":
             for name, value in values.items():
                 if value is None and not self.rows[name].iloc[0]:

@@ -60,7 +60,7 @@ def read_table(path: Path, *, signs: Collection[str] = ()) -> pd.DataFrame:
         raise CohortError(
             f"the column `{twice[0]}` stands in it twice.", "Keep one of the two.", file=path
         )
-    frame = frame.map(_cell)
+    frame = frame.map(plain_cell)
     for name in frame.columns.difference(list(signs)):
         frame[name] = frame[name].replace("-", "")
     frame = frame[(frame != "").any(axis=1)]
@@ -69,7 +69,8 @@ def read_table(path: Path, *, signs: Collection[str] = ()) -> pd.DataFrame:
     return frame
 
 
-def _cell(value: object) -> str:
+def plain_cell(value: object) -> str:
+    """A cell as text without blanks around it; empty where it says that there is nothing."""
     text = str(value).strip()
     return "" if text.lower() in MISSING else plain_sign(text)
 

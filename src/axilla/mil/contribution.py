@@ -85,7 +85,7 @@ def patch_contribution(
         for bag in bags
         for i in range(len(bag.indices))
     ]
-    pool, projected = _projected(model, slides[slide_id], device=device, encode=encode)
+    pool, projected = projected_patches(model, slides[slide_id], device=device, encode=encode)
     own = {slide_id: projected}
     found = score_bags(pool, [*bags, *without_one], slides=own, device=device)
     odds = np.log([scores[1] for scores, _ in found]) - np.log([scores[0] for scores, _ in found])
@@ -100,8 +100,8 @@ def patch_contribution(
     return mean
 
 
-def _projected(
-    model: DLCNB, instances: Instances, *, device: str, encode: Encode | None
+def projected_patches(
+    model: DLCNB, instances: Instances, *, device: str = "cpu", encode: Encode | None = None
 ) -> tuple[DLCNB, NDArray[np.float32]]:
     """The model behind its projection, and every patch projected, [n, width].
 

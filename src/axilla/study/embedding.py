@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -14,34 +15,61 @@ from axilla.core.ahead import ahead
 from axilla.core.config import StudyConfig
 from axilla.core.progress import Reporter
 from axilla.core.types import Slide
-from axilla.features.computing import FrozenEncoder, choose_computing
-from axilla.features.encoders import build_encoder
+from axilla.features.computing import Computing, FrozenEncoder, choose_computing
+from axilla.features.encoders import PatchEncoder, build_encoder
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains
-from axilla.study.tiling import Tiles, regions_of
-from axilla.wsi.patches import PatchReader
+from axilla.study.tiling import Tiles, open_patches
 
 PATCHES_AT_ONCE = 64
 COMPUTING = 2
 """Counts up whenever the same patch and weights come to give other features."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadyEncoder:
+    """A frozen encoder with its weights loaded, and how it is computed here."""
+
+    encoder: PatchEncoder
+    computing: Computing
+    frozen: FrozenEncoder
+
+
+def ready_encoder(config: StudyConfig) -> ReadyEncoder:
+    """The study's frozen encoder; its weights are read, so that it is made once.
+
+    Raises
+    ------
+    WeightsError, ConfigError
+        As `build_encoder`.
+    """
+    encoder = build_encoder(config.encoder, seed=config.training.seed)
+    computing = choose_computing(config.encoder.precision, encoder=encoder)
+    return ReadyEncoder(encoder, computing, FrozenEncoder(encoder, computing=computing))
+
+
 def embed_slides(
-    tiles: Tiles, *, config: StudyConfig, reporter: Reporter, stains: Stains | None = None
+    tiles: Tiles,
+    *,
+    config: StudyConfig,
+    reporter: Reporter,
+    stains: Stains | None = None,
+    ready: ReadyEncoder | None = None,
 ) -> dict[str, str]:
     """Features of every slide that has none yet; the key of each slide's features.
 
     Where the encoder is trained end to end there is nothing to embed, and a slide's key is its
     grid's. Where the stain is normalised, its target and the slide's own are part of either key.
+    The encoder is made here where none is `ready`.
     """
     grids = tiles.keys if stains is None else {s: stains.key(s, k) for s, k in tiles.keys.items()}
     if config.encoder.trainable:
         reporter.done("embed", "not needed: the encoder is trained end to end")
         return dict(grids)
     layout = Layout(config.out)
-    encoder = build_encoder(config.encoder, seed=config.training.seed)
-    computing = choose_computing(config.encoder.precision, encoder=encoder)
+    ready = ready or ready_encoder(config)
+    encoder, computing = ready.encoder, ready.computing
     keys = {
         slide: store.digest(
             "embed", COMPUTING, key, config.encoder.name, encoder.input_px, encoder.weights_digest,
@@ -55,7 +83,6 @@ def embed_slides(
         for slide in slides_of(tiles.cohort.patients)
         if store.read_features_key(paths[slide.slide_id]) != keys[slide.slide_id]
     ]
-    frozen = FrozenEncoder(encoder, computing=computing)
     # Closed at once where writing fails: nothing is read on in the background.
     with closing(ahead(_pixels_of(todo, tiles, config=config, stains=stains))) as pixels:
         of_slide = groupby(pixels, key=lambda part: part[0])
@@ -71,7 +98,7 @@ def embed_slides(
                 mpp=grid.mpp,
                 computing=str(computing),
             )
-            found = _extract_features(parts, frozen)
+            found = _extract_features(parts, ready.frozen)
             store.write_features(path, value, key=keys[slide.slide_id], parts=found)
     reporter.done(
         "embed",
@@ -86,8 +113,8 @@ def _pixels_of(
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Slide id and pixels [n, h, w, 3], some patches at a time: a slide's do not pile up."""
     for slide in slides:
-        grid, regions = tiles.grids[slide.slide_id], regions_of(slide, config=config)
-        with PatchReader(slide, grid, regions, config=config.patches) as reader:
+        grid = tiles.grids[slide.slide_id]
+        with open_patches(slide, tiles, config=config) as reader:
             # A slide without patches is told of as well, by an empty array.
             for start in range(0, len(grid) or 1, PATCHES_AT_ONCE):
                 pixels = reader.read(np.arange(start, min(start + PATCHES_AT_ONCE, len(grid))))

@@ -168,20 +168,37 @@ def _write_tiles(
     grid: PatchGrid,
     values: Mapping[str, NDArray[np.float64]],
 ) -> list[Path]:
-    """Write a file for QuPath of each image; none where patches are all that there is."""
-    if any(region.files is not None for region in regions):
-        return []
-    told = {name.capitalize(): own for name, own in values.items()}
-    told["Attention rank"] = attention_rank(values["attention"])
+    """Write a file for QuPath of each image."""
     written = []
-    for number, image in enumerate(slide.images, start=1):
-        here = np.isin(grid.region, [region.index for region in regions if region.image == image])
-        measurements = {name: own[here] for name, own in told.items()}
-        path = layout.tiles(slide.slide_id, number if len(slide.images) > 1 else None)
-        text = patch_tiles(grid.xy[here], size_level0=grid.size_level0, measurements=measurements)
+    for number, text in qupath_tiles(slide, regions, grid, values).items():
+        path = layout.tiles(slide.slide_id, number)
         store.write_text(path, text)
         written.append(path)
     return written
+
+
+def qupath_tiles(
+    slide: Slide,
+    regions: tuple[Region, ...],
+    grid: PatchGrid,
+    values: Mapping[str, NDArray[np.float64]],
+) -> dict[int | None, str]:
+    """Patches with their values as QuPath opens them, by the image's number.
+
+    None is the number of the only image. Nothing where patches are all that there is.
+    """
+    if any(region.files is not None for region in regions):
+        return {}
+    told = {name.capitalize(): own for name, own in values.items()}
+    told["Attention rank"] = attention_rank(values["attention"])
+    found: dict[int | None, str] = {}
+    for number, image in enumerate(slide.images, start=1):
+        here = np.isin(grid.region, [region.index for region in regions if region.image == image])
+        measurements = {name: own[here] for name, own in told.items()}
+        found[number if len(slide.images) > 1 else None] = patch_tiles(
+            grid.xy[here], size_level0=grid.size_level0, measurements=measurements
+        )
+    return found
 
 
 def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figure:

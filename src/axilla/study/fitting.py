@@ -12,10 +12,10 @@ from axilla.core.config import StudyConfig
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.methods import method_spec
 from axilla.core.types import Cohort, CohortName, Partition, PatchGrid, Patient
+from axilla.mil.batches import Instances
 from axilla.mil.seeds import member_seed
 from axilla.study.given import BagIndices, bags_record
 from axilla.study.imported import Imported
-from axilla.study.instances import SlideArrays
 from axilla.study.staining import Stains
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Fitting:
     config: StudyConfig
     cohort: Cohort
     partitions: tuple[Partition, ...]
-    slides: SlideArrays | None
+    slides: Mapping[str, Instances] | None
     slide_keys: Mapping[str, str]
     stains: Stains | None = None
     bags: BagIndices | None = None

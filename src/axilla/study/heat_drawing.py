@@ -45,7 +45,7 @@ Draw = Callable[[Slide, str, CohortLimits | None], list[Path]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Picture:
+class Picture:
     """An image of a slide, or a region whose patches are files, made small."""
 
     regions: tuple[Region, ...]
@@ -109,7 +109,7 @@ def draw_slide(
     layout = Layout(config.out)
     grid = tiles.grids[slide.slide_id]
     table = read_values(layout.attention(slide.slide_id))
-    pictures = _pictures(slide, regions_of(slide, config=config), grid)
+    pictures = slide_pictures(slide, regions_of(slide, config=config), grid)
     attention = table["attention"].to_numpy()
     maps = {"attention": shown_attention(attention, scale=config.heatmaps.scale, limits=limits)}
     if "contribution" in table and table["contribution"].notna().any():
@@ -134,7 +134,7 @@ def draw_slide(
 def _write_overlays(
     layout: Layout,
     slide: Slide,
-    pictures: Sequence[_Picture],
+    pictures: Sequence[Picture],
     grid: PatchGrid,
     *,
     name: str,
@@ -196,7 +196,7 @@ def write_overlay(
     )
 
 
-def _heatmap(pictures: Sequence[_Picture], grid: PatchGrid, shown: Shown) -> Figure:
+def _heatmap(pictures: Sequence[Picture], grid: PatchGrid, shown: Shown) -> Figure:
     """One panel a picture."""
     figure = map_figure(len(pictures))
     panels = np.atleast_1d(figure.subplots(1, len(pictures)))
@@ -225,15 +225,15 @@ def map_figure(panels: int) -> Figure:
     return Figure(figsize=(MAP_IN[0] * panels, MAP_IN[1]), layout="constrained")
 
 
-def _within(grid: PatchGrid, picture: _Picture) -> NDArray[np.bool_]:
+def _within(grid: PatchGrid, picture: Picture) -> NDArray[np.bool_]:
     return np.isin(grid.region, [region.index for region in picture.regions])
 
 
-def _pictures(slide: Slide, regions: tuple[Region, ...], grid: PatchGrid) -> list[_Picture]:
+def slide_pictures(slide: Slide, regions: tuple[Region, ...], grid: PatchGrid) -> list[Picture]:
     """Each image of the slide; where patches are files, each region of them."""
     if any(region.files is not None for region in regions):
         return [
-            _Picture(
+            Picture(
                 (region,),
                 *region_overview(region, slide=slide, max_side=THUMBNAIL_PX),
                 mpp=grid.mpp,
@@ -247,7 +247,7 @@ def _pictures(slide: Slide, regions: tuple[Region, ...], grid: PatchGrid) -> lis
             image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
         ) as reader:
             pictures.append(
-                _Picture(
+                Picture(
                     tuple(region for region in regions if region.image == image),
                     *reader.thumbnail(THUMBNAIL_PX),
                     mpp=slide_mpp(slide, reader.mpp, image=image),

@@ -19,9 +19,8 @@ from axilla.study.imported import open_features_of
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains
-from axilla.study.tiling import Tiles, regions_of
+from axilla.study.tiling import Tiles, open_patches
 from axilla.wsi.bags import cover_bags, draw_bags
-from axilla.wsi.patches import PatchReader
 
 
 class SlideArrays(Mapping[str, Instances]):
@@ -109,10 +108,11 @@ def imported_arrays(cohort: Cohort, *, config: StudyConfig) -> SlideArrays:
 
 def read_patches(slide: Slide, tiles: Tiles, *, config: StudyConfig) -> NDArray[np.uint8]:
     """All kept patches of a slide, uint8 [n, size, size, 3]."""
-    regions = regions_of(slide, config=config)
-    grid = tiles.grids[slide.slide_id]
-    with PatchReader(slide, grid, regions, config=config.patches) as reader:
-        return reader.read_all()
+    known = None if tiles.held is None else tiles.held.of(slide.slide_id)
+    if known is not None:
+        return known
+    with open_patches(slide, tiles, config=config) as reader:
+        return reader.read(np.arange(len(tiles.grids[slide.slide_id])))
 
 
 def instances_of(

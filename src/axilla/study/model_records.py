@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from axilla import __version__
 from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
 from axilla.core import store
+from axilla.core.cohort import is_generated
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.methods import method_spec
 from axilla.core.types import Partition
@@ -51,6 +52,7 @@ def model_record(
             cohorts["train"], classes=fitting.cohort.classes, config=config.clinical
         ),
         "threshold": {"rule": settings["threshold"], "value": None},
+        "generated": is_generated(config.cohort),
         "versions": versions(),
     }
     if spec.images:
@@ -60,9 +62,20 @@ def model_record(
             "patches": None if config.imported is not None else settings["patches"],
             "stain": None if fitting.stains is None else fitting.stains.record(),
             "bags": bags_record(config),
+            "outlined": _outlined(fitting, partition),
             "training": settings["training"],
         }
     return record
+
+
+def _outlined(fitting: Fitting, partition: Partition) -> str | None:
+    """Whether regions of the training slides came from annotations."""
+    config = fitting.config
+    if config.imported is not None or config.regions not in {"auto", "annotation", "tissue"}:
+        return None
+    slides = [s for p in fitting.patients(partition, "train") for s in p.slides]
+    count = sum(s.annotation is not None for s in slides) if config.regions != "tissue" else 0
+    return "all" if count == len(slides) else "some" if count else "none"
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from axilla.core import store
 from axilla.core.progress import Reporter
-from axilla.core.types import Partition, Patient, Prediction
+from axilla.core.types import CohortName, Partition, Patient, Prediction
 from axilla.mil.bundle import Bundle, Member
 from axilla.mil.clinical import Preprocessor
 from axilla.mil.contribution import is_told, patch_contribution
@@ -51,23 +52,7 @@ def predict_all(
         bundle = load_bundle(fitting, method, partition)
         view = seen_by(fitting, method, partition)
         for cohort in ("train", "val", "test"):
-            patients = fitting.patients(partition, cohort)
-            scores = score_patients(view, bundle, patients)
-            imputed = _imputed(bundle, patients)
-            predictions.extend(
-                Prediction(
-                    patient_id=patient.patient_id,
-                    method=method,
-                    cohort=cohort,
-                    label=patient.label,
-                    scores=tuple(map(float, scores[patient.patient_id].mean)),
-                    spread=scores[patient.patient_id].spread,
-                    repeat=partition.repeat,
-                    fold=partition.fold,
-                    imputed=imputed.get(patient.patient_id),
-                )
-                for patient in patients
-            )
+            predictions.extend(predictions_of(view, bundle, partition, cohort))
     store.write_predictions(
         layout.predictions,
         predictions,
@@ -77,6 +62,29 @@ def predict_all(
     store.write_step(config.out, "predict", key=key, files=[layout.predictions])
     reporter.done("predict", f"{len(fitting.cohort.patients):,} patients")
     return store.read_predictions(layout.predictions)
+
+
+def predictions_of(
+    fitting: Fitting, bundle: Bundle, partition: Partition, cohort: CohortName
+) -> list[Prediction]:
+    """What a bundle says of each patient of one cohort of a partition."""
+    patients = fitting.patients(partition, cohort)
+    scores = score_patients(fitting, bundle, patients)
+    imputed = _imputed(bundle, patients)
+    return [
+        Prediction(
+            patient_id=patient.patient_id,
+            method=bundle.method,
+            cohort=cohort,
+            label=patient.label,
+            scores=tuple(map(float, scores[patient.patient_id].mean)),
+            spread=scores[patient.patient_id].spread,
+            repeat=partition.repeat,
+            fold=partition.fold,
+            imputed=imputed.get(patient.patient_id),
+        )
+        for patient in patients
+    ]
 
 
 def _imputed(bundle: Bundle, patients: tuple[Patient, ...]) -> dict[str, tuple[str, ...]]:
@@ -139,13 +147,19 @@ def _member_scores(
 
 
 def slide_attention(
-    fitting: Fitting, bundle: Bundle, patient: Patient, slide_id: str
+    fitting: Fitting,
+    bundle: Bundle,
+    patient: Patient,
+    slide_id: str,
+    *,
+    draws: int | None = None,
 ) -> NDArray[np.float64]:
     """Attention of every patch of a slide, the mean over the bundle's members (`patch_attention`).
 
-    All members look at the same bags.
+    All members look at the same bags, of so many covers of the slide; None takes as many as usual.
     """
-    maps = _by_member(fitting, bundle, patient, slide_id, measure=patch_attention)
+    measure = patch_attention if draws is None else partial(patch_attention, draws=draws)
+    maps = _by_member(fitting, bundle, patient, slide_id, measure=measure)
     return mean_attention(maps)
 
 

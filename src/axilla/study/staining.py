@@ -27,8 +27,7 @@ from axilla.core.stain import (
 from axilla.core.types import Partition, Slide
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import excludable, slides_of
-from axilla.study.tiling import Tiles, keep_patients, regions_of
-from axilla.wsi.patches import PatchReader
+from axilla.study.tiling import Tiles, keep_patients, open_patches
 from axilla.wsi.slides import open_slide
 
 SAMPLE_PATCHES, SAMPLE_PIXELS = 32, 4096
@@ -201,8 +200,7 @@ def sample_pixels(
     # The slide's own stream: another slide in the study does not change it.
     rng = np.random.default_rng([seed, zlib.crc32(slide.slide_id.encode())])
     chosen = np.sort(rng.choice(len(grid), min(SAMPLE_PATCHES, len(grid)), replace=False))
-    regions = regions_of(slide, config=config)
-    with PatchReader(slide, grid, regions, config=config.patches) as reader:
+    with open_patches(slide, tiles, config=config) as reader:
         patches = reader.read(chosen)
     flat = patches.reshape(len(patches), -1, 3)
     count = min(SAMPLE_PIXELS, flat.shape[1])

@@ -7,8 +7,8 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 
 from axilla.core import store
 from axilla.core.config import StudyConfig
@@ -17,10 +17,11 @@ from axilla.core.progress import Reporter
 from axilla.core.slide_files import files_of
 from axilla.core.types import MAX_SLIDE_PX, Cohort, PatchGrid, Region, Slide
 from axilla.study.checking import CheckMemory
+from axilla.study.held_patches import HeldPatches, HeldReader, Reads
 from axilla.study.inputs import drop_patients
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import excludable, slides_of, without_tissue
-from axilla.wsi.patches import cut_patches
+from axilla.wsi.patches import PatchReader, cut_patches
 from axilla.wsi.regions import find_regions
 
 
@@ -34,6 +35,8 @@ class Tiles:
     """By slide id, each read when it is asked for: a cohort's patches may be tens of millions."""
     keys: dict[str, str]
     """Key of each slide's grid: what any later step over the slide depends on."""
+    held: HeldPatches | None = None
+    """Patches of slides that were cut now, where they are held."""
 
     def repaired(self) -> dict[str, int]:
         """Regions whose outline was repaired, by slide."""
@@ -98,9 +101,14 @@ def is_cut(slide: Slide, *, config: StudyConfig) -> bool:
 
 
 def tile_slides(
-    cohort: Cohort, *, config: StudyConfig, exclude_failed: bool, reporter: Reporter
+    cohort: Cohort,
+    *,
+    config: StudyConfig,
+    exclude_failed: bool,
+    reporter: Reporter,
+    held: HeldPatches | None = None,
 ) -> Tiles:
-    """Cut every slide that is not cut yet.
+    """Cut every slide that is not cut yet; the patches are `held` where there is a place for them.
 
     Raises
     ------
@@ -117,7 +125,7 @@ def tile_slides(
     ]
     problems: list[Problem] = []
     # Closed at once where writing fails: slides still waiting to be cut are then let go.
-    with closing(_cut_all(todo, config=config, reporter=reporter)) as results:
+    with closing(_cut_all(todo, config=config, reporter=reporter, held=held)) as results:
         for slide, result in results:
             if isinstance(result, Problem):
                 problems.append(result)
@@ -131,7 +139,7 @@ def tile_slides(
     }
     problems.extend(_without_patches(cohort, counts, failed))
     tiles = keep_patients(
-        Tiles(cohort=cohort, grids=StoredGrids(cut, layout), keys=keys),
+        Tiles(cohort=cohort, grids=StoredGrids(cut, layout), keys=keys, held=held),
         problems,
         step="tile",
         config=config,
@@ -168,13 +176,26 @@ def keep_patients(
         cohort=cohort,
         grids=StoredGrids(kept, Layout(config.out)),
         keys={slide: tiles.keys[slide] for slide in kept},
+        held=tiles.held,
     )
 
 
 def tiles_of(tiles: Tiles, cohort: Cohort, config: StudyConfig) -> Tiles:
     """Those of some of the patients; `config` is of the study in whose folder they lie."""
-    some = Tiles(cohort=cohort, grids=tiles.grids, keys=tiles.keys)
+    some = replace(tiles, cohort=cohort)
     return keep_patients(some, [], step="tile", config=config, exclude_failed=False)
+
+
+@contextmanager
+def open_patches(slide: Slide, tiles: Tiles, *, config: StudyConfig) -> Iterator[Reads]:
+    """What reads a slide's patches: from memory where they are held, else from the slide."""
+    known = None if tiles.held is None else tiles.held.of(slide.slide_id)
+    if known is not None:
+        yield HeldReader(known)
+        return
+    grid, regions = tiles.grids[slide.slide_id], regions_of(slide, config=config)
+    with PatchReader(slide, grid, regions, config=config.patches) as reader:
+        yield reader
 
 
 def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:
@@ -183,13 +204,15 @@ def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:
 
 
 def _cut_all(
-    slides: list[Slide], *, config: StudyConfig, reporter: Reporter
+    slides: list[Slide], *, config: StudyConfig, reporter: Reporter, held: HeldPatches | None
 ) -> Generator[tuple[Slide, PatchGrid | Problem]]:
     """Slides with their grid or what went wrong, in order, some at a time."""
 
     def cut(slide: Slide) -> PatchGrid | Problem:
         try:
             regions = regions_of(slide, config=config)
+            if held is not None:
+                return held.cut(slide, regions, config=config.patches)
             return cut_patches(slide, regions, config=config.patches)
         except AxillaError as error:
             return excludable(error, slide)

@@ -19,7 +19,7 @@ from axilla.wsi.slides import open_slide
 from axilla.wsi.whiteness import white_share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -73,7 +73,7 @@ def cut_patches(
     AnnotationError
         More than 1 % of a region lies outside the slide.
     """
-    return _cut(slide, regions, config=config, open_image=open_image, take=None)
+    return _cut(slide, regions, config=config, open_image=open_image, taken=None)
 
 
 def cut_and_read(
@@ -81,22 +81,50 @@ def cut_and_read(
     regions: Iterable[Region],
     *,
     config: Patches,
+    most_bytes: int | None = None,
     open_image: OpenImage = open_slide,
-) -> tuple[PatchGrid, NDArray[np.uint8]]:
+) -> tuple[PatchGrid, NDArray[np.uint8] | None]:
     """`cut_patches`, then `PatchReader.read_all`, with every image opened and decoded once.
 
     Returns
     -------
-    The grid, and its patches in the grid's order, RGB uint8 [n, size, size, 3].
+    The grid, and its patches in the grid's order, RGB uint8 [n, size, size, 3]; None where they
+    are more than `most_bytes`.
 
     Raises
     ------
     SlideError, AnnotationError
         As `cut_patches`.
     """
-    parts = [np.empty((0, config.size, config.size, 3), np.uint8)]
-    grid = _cut(slide, regions, config=config, open_image=open_image, take=parts.append)
-    return grid, parts[1] if len(parts) == 2 else np.concatenate(parts)
+    taken = _Taken(config.size, most_bytes)
+    grid = _cut(slide, regions, config=config, open_image=open_image, taken=taken)
+    return grid, taken.all()
+
+
+class _Taken:
+    """Patches as they are cut, as far as there is room; none of them where there is not."""
+
+    def __init__(self, size: int, most_bytes: int | None) -> None:
+        self._each = 3 * size**2
+        self._left = most_bytes
+        self._parts: list[NDArray[np.uint8]] | None = [np.empty((0, size, size, 3), np.uint8)]
+
+    def room(self, patches: int) -> bool:
+        """Whether so many more may be taken; where not, all that were taken are let go."""
+        if self._parts is not None and self._left is not None:
+            self._left -= patches * self._each
+            if self._left < 0:
+                self._parts = None
+        return self._parts is not None
+
+    def take(self, patches: NDArray[np.uint8]) -> None:
+        if self._parts is not None:
+            self._parts.append(patches)
+
+    def all(self) -> NDArray[np.uint8] | None:
+        if self._parts is None:
+            return None
+        return self._parts[1] if len(self._parts) == 2 else np.concatenate(self._parts)
 
 
 def _cut(
@@ -105,9 +133,9 @@ def _cut(
     *,
     config: Patches,
     open_image: OpenImage,
-    take: Callable[[NDArray[np.uint8]], None] | None,
+    taken: _Taken | None,
 ) -> PatchGrid:
-    """The grid; each region's kept patches are handed to `take` while its image is open."""
+    """The grid; each region's kept patches are taken while its image is open."""
     kept: list[tuple[int, int, int, float]] = []
     dropped = repaired = 0
     with _Images(slide, config=config, open_image=open_image, max_open=1) as images:
@@ -122,8 +150,8 @@ def _cut(
             )
             kept.extend((region.index, *patch) for patch in found)
             dropped += len(judged) - len(found)
-            if take is not None:
-                take(window.patches([(x, y) for x, y, _ in found]))
+            if taken is not None and taken.room(len(found)):
+                taken.take(window.patches([(x, y) for x, y, _ in found]))
         mpp, size_level0 = images.scale()
     table = np.array(kept, dtype=np.float64).reshape(-1, 4)
     return PatchGrid(

@@ -29,6 +29,7 @@ from axilla.core.store.models import (
 from axilla.core.store.overlays import write_overlay
 from axilla.core.store.records import (
     SCHEMA_VERSION,
+    as_json,
     read_json,
     read_predictions,
     write_json,
@@ -48,6 +49,7 @@ __all__ = [
     "ModelRecord",
     "StoredModel",
     "TrainingState",
+    "as_json",
     "digest",
     "file_identity",
     "forget_step",

@@ -277,6 +277,11 @@ class ModelRecord(Strict):
     stain: Settings | None = None
     """Method and target of the stain normalisation; null where there was none."""
     bags: Settings | None = None
+    outlined: Literal["all", "some", "none"] | None = None
+    """Whether the training slides' tumour was outlined; null where no slide was cut, and in older
+    models."""
+    generated: bool = False
+    """Whether the cohort was generated, and no patient stands behind the model."""
     training: Settings | None = None
     clinical: Settings | None = None
     """The fitted preprocessor of clinical data; null where the model reads none."""

@@ -1,0 +1,1 @@
+"""A finished model elsewhere: applied to slides and patients that its study never saw."""
