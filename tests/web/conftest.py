@@ -291,22 +291,22 @@ def new_served(study: StudyConfig, tmp_path: Path) -> Iterator[Callable[..., Ser
             one.new.close()
 
 
-@pytest.fixture(scope="session")
-def typed() -> dict[str, str]:
+@dataclass(frozen=True)
+class Given:
+    """What a new case is made of."""
+
+    slide: Path
+    outline: Path
+    typed: dict[str, str]
     """Clinical values as somebody types them."""
-    return {"age": "47", "tumor_size_cm": "2.1", "er": "positive", "pr": "negative",
-            "her2": "negative"}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
-def slide_file(study: StudyConfig) -> Path:
-    """An image of the study, with an annotation of the same name."""
-    folder = Path(str(study.slides))
-    return sorted(path for path in folder.iterdir() if "<" not in path.name)[0]
-
-
-@pytest.fixture(scope="session")
-def outline_file(study: StudyConfig, slide_file: Path) -> Path:
-    """The outline of its tumour."""
-    folder = Path(str(study.annotation_folder))
-    return next(path for path in folder.iterdir() if path.stem == slide_file.stem)
+def given(study: StudyConfig) -> Given:
+    """An image of the study with its annotation, and a patient's values."""
+    slide = min(path for path in Path(str(study.slides)).iterdir() if "<" not in path.name)
+    outlines = Path(str(study.annotation_folder))
+    outline = next(path for path in outlines.iterdir() if path.stem == slide.stem)
+    typed = {"age": "47", "tumor_size_cm": "2.1", "er": "positive", "pr": "negative",
+             "her2": "negative"}  # fmt: skip
+    return Given(slide, outline, typed)

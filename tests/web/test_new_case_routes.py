@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,86 +85,123 @@ def bomb() -> bytes:
     return data[:at] + struct.pack(">HH", 65500, 65500) + data[at + 4 :]
 
 
-def test_a_case_is_asked_as_predict_case_asks_it(
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
-    study: StudyConfig,
-    slide_file: Path,
-    outline_file: Path,
-    typed: dict[str, str],
-    tmp_path: Path,
-) -> None:
+@dataclass(frozen=True)
+class Done:
+    """A case that was asked about, and what was told on the way."""
+
+    client: TestClient
+    served: Served
+    case: str
+    slide: dict[str, Any]
+    outline: dict[str, Any]
+    ended: dict[str, Any]
+
+    @property
+    def own(self) -> str:
+        """Address of its result."""
+        return self.case.removeprefix("/api")
+
+    def record(self) -> dict[str, Any]:
+        """`case.json`."""
+        found: dict[str, Any] = self.client.get(f"{self.own}/case.json").json()
+        return found
+
+
+@pytest.fixture
+def done(
+    new_served: Callable[..., Served], client_of: Callable[..., TestClient], given: Any
+) -> Done:
+    """A case with an uploaded slide and outline."""
     served = new_served()
     client = client_of(served)
-    assert client.get("/").headers["location"] == "/new"
-    assert "New case" in client.get("/new").text
     case = new_case(client)
-    given = client.put(f"{case}/slides", content=slide_file.read_bytes())
-    assert given.status_code == 201
-    facts = given.json()
-    assert (facts["slide"], facts["width"], facts["height"]) == (1, 420, 320)
-    tile = client.get(f"{facts['tiles']}/{facts['highest']}/0_0")
-    assert (tile.status_code, tile.headers["content-type"]) == (200, "image/jpeg")
-    # The page cannot run without an outline where it is to be used.
-    without = client.post(f"{case}/run", json=asked(typed))
-    assert without.status_code == 422
-    assert "the tumour is not outlined on slide 1" in without.json()["problem"]
-    drawn = client.put(f"{case}/slides/1/outline", content=outline_file.read_bytes())
-    assert drawn.status_code == 200
-    assert drawn.json()["regions"] == len(drawn.json()["rings"]) > 0
-    assert client.post(f"{case}/run", json=asked(typed)).status_code == 202
-    ended = wait(client, case)
-    assert (ended["state"], ended["problem"]) == ("done", None)
-    titles = [step["title"] for step in ended["steps"]]
-    assert {"Checking slides", "Cutting patches", "Drawing maps"} <= set(titles)
-    assert all(step["done"] == step["of"] for step in ended["steps"])
+    slide = client.put(f"{case}/slides", content=given.slide.read_bytes())
+    assert slide.status_code == 201
+    outline = client.put(f"{case}/slides/1/outline", content=given.outline.read_bytes())
+    assert outline.status_code == 200
+    assert client.post(f"{case}/run", json=asked(given.typed)).status_code == 202
+    return Done(client, served, case, slide.json(), outline.json(), wait(client, case))
 
-    name = case.rsplit("/", 1)[1]
-    record = client.get(f"/new/{name}/case.json")
-    assert record.headers["content-disposition"] == 'attachment; filename="case.json"'
+
+def test_a_case_is_asked_as_predict_case_asks_it(
+    done: Done, study: StudyConfig, given: Any, tmp_path: Path
+) -> None:
+    assert (done.ended["state"], done.ended["problem"]) == ("done", None)
+    titles = [step["title"] for step in done.ended["steps"]]
+    assert {"Checking slides", "Cutting patches", "Drawing maps"} <= set(titles)
+    assert all(step["done"] == step["of"] for step in done.ended["steps"])
     model = load_model(
         study.out / "models" / "dl-cnb+c", encoder_weights=Path(study.encoder.weights)
     )
     # The slide's name draws its bags: the same name, the same numbers.
-    copy = tmp_path / f"slide-1{slide_file.suffix}"
-    copy.write_bytes(slide_file.read_bytes())
-    values: dict[str, str | float | None] = dict(typed)
-    same = predict_case(
-        model, CaseInput((copy,), (outline_file,), values, "P 7", "annotation", 0.5)
-    )
-    assert record.json()["probability"] == dict(same.record.probability)
-    assert record.json()["patient_id"] == "P 7"
-
-    html = client.get(f"/new/{name}").text
-    positive = record.json()["model"]["classes"][1]
+    copy = tmp_path / f"slide-1{given.slide.suffix}"
+    copy.write_bytes(given.slide.read_bytes())
+    values: dict[str, str | float | None] = dict(given.typed)
+    case = CaseInput((copy,), (given.outline,), values, "P 7", "annotation", 0.5)
+    same = predict_case(model, case)
+    record = done.record()
+    assert record["probability"] == dict(same.record.probability)
+    assert record["patient_id"] == "P 7"
+    positive = record["model"]["classes"][1]
+    html = done.client.get(done.own).text
     assert f"{same.record.probability[positive]:.3f}" in html
-    assert "Do not rely on this number." in html or not same.doubtful
-    assert "It has seen no patient" in html
+    assert ("Do not rely on this number." in html) == same.doubtful
+    again = done.client.post(f"{done.case}/ask", json={"values": given.typed}).json()["answers"][0]
+    assert again["scores"][positive] == pytest.approx(same.record.probability[positive], abs=1e-6)
+    changed = {"values": given.typed | {"age": "80"}}
+    older = done.client.post(f"{done.case}/ask", json=changed).json()["answers"][0]
+    assert older["scores"][positive] != again["scores"][positive]
+
+
+def test_the_result_is_shown_laid_over_the_slide_and_downloaded(done: Done) -> None:
+    client = done.client
+    html = client.get(done.own).text
+    assert "It has seen no patient" in html  # the model is of a generated cohort
     assert "style=" not in html
-    page = client.get(f"/new/{name}/case.html")
+    page = client.get(f"{done.own}/case.html")
+    assert page.headers["content-disposition"] == 'attachment; filename="case.html"'
     assert "sandbox" in page.headers["content-security-policy"]
     assert "<!DOCTYPE html>" in page.text
-    geo = client.get(f"/new/{name}/tiles/0").json()
-    overlays = client.get(f"{case}/slides/1/overlays").json()
+    geo = client.get(f"{done.own}/tiles/0").json()
+    overlays = client.get(f"{done.case}/slides/1/overlays").json()
     assert len(geo["features"]) == len(overlays["patches"]["x"]) > 0
-    assert overlays["images"][0]["outlines"] == drawn.json()["rings"]
-    assert client.get(f"{case}/slides/1/patches/0").headers["content-type"] == "image/jpeg"
-    assert client.get(f"{case}/slides/1/patches/99999").status_code == 404
+    assert overlays["images"][0]["outlines"] == done.outline["rings"]
+    assert done.outline["regions"] == len(done.outline["rings"]) > 0
+    patch = client.get(f"{done.case}/slides/1/patches/0")
+    assert patch.headers["content-type"] == "image/jpeg"
+    assert client.get(f"{done.case}/slides/1/patches/99999").status_code == 404
+    assert client.get(f"{done.own}/tiles/1").status_code == 404
+    assert (done.slide["slide"], done.slide["width"], done.slide["height"]) == (1, 420, 320)
+    tile = client.get(f"{done.slide['tiles']}/{done.slide['highest']}/0_0")
+    assert (tile.status_code, tile.headers["content-type"]) == (200, "image/jpeg")
 
-    again = client.post(f"{case}/ask", json={"values": typed}).json()["answers"][0]
-    assert again["scores"][positive] == pytest.approx(same.record.probability[positive], abs=1e-6)
-    older = client.post(f"{case}/ask", json={"values": typed | {"age": "80"}}).json()
-    assert older["answers"][0]["scores"][positive] != again["scores"][positive]
-    # Asked already: what it was asked of stays.
-    assert client.delete(f"{case}/slides/1").status_code == 422
-    folder = folder_of(served, case)
+
+def test_a_case_is_deleted_when_one_says_so(done: Done) -> None:
+    client, tile = done.client, f"{done.slide['tiles']}/{done.slide['highest']}/0_0"
+    assert client.get(tile).status_code == 200
+    folder = folder_of(done.served, done.case)
     assert not (folder / "work").exists()
-    assert client.delete(case).status_code == 200
+    # Asked already: what it was asked of stays as it was.
+    assert client.delete(f"{done.case}/slides/1").status_code == 422
+    assert client.delete(done.case).status_code == 200
     assert not folder.exists()
-    gone = client.get(f"/new/{name}")
+    gone = client.get(done.own)
     assert gone.status_code == 404
     assert "deleted 60 minutes after somebody last looked" in gone.text
-    assert client.get(f"{facts['tiles']}/{facts['highest']}/0_0").status_code == 404
+    assert client.get(tile).status_code == 404
+
+
+def test_an_outline_is_asked_for_where_it_is_to_be_used(
+    new_served: Callable[..., Served], client_of: Callable[..., TestClient], given: Any
+) -> None:
+    client = client_of(new_served())
+    assert client.get("/").headers["location"] == "/new"
+    case = new_case(client)
+    assert client.get(case.removeprefix("/api")).headers["location"] == "/new"
+    client.put(f"{case}/slides", content=given.slide.read_bytes())
+    without = client.post(f"{case}/run", json=asked(given.typed))
+    assert without.status_code == 422
+    assert "the tumour is not outlined on slide 1" in without.json()["problem"]
 
 
 @pytest.mark.parametrize(
@@ -197,12 +234,12 @@ def test_what_is_no_slide_is_told_and_leaves_nothing(
 
 
 def test_half_a_slide_is_told(
-    new_served: Callable[..., Served], client_of: Callable[..., TestClient], slide_file: Path
+    new_served: Callable[..., Served], client_of: Callable[..., TestClient], given: Any
 ) -> None:
     served = new_served()
     client = client_of(served)
     case = new_case(client)
-    content = slide_file.read_bytes()
+    content = given.slide.read_bytes()
     half = client.put(f"{case}/slides", content=content[: len(content) // 2])
     assert half.status_code == 422
     # Fewer bytes than were announced, as where a browser is closed.
@@ -215,9 +252,9 @@ def test_half_a_slide_is_told(
 
 
 def test_bytes_are_bounded_by_case_and_counted_as_they_come(
-    new_served: Callable[..., Served], client_of: Callable[..., TestClient], slide_file: Path
+    new_served: Callable[..., Served], client_of: Callable[..., TestClient], given: Any
 ) -> None:
-    content = slide_file.read_bytes()
+    content = given.slide.read_bytes()
     served = new_served(max_upload=len(content) + 10)
     client = client_of(served)
     case = new_case(client)
@@ -237,19 +274,24 @@ def test_bytes_are_bounded_by_case_and_counted_as_they_come(
 
 
 def test_a_name_says_nothing_and_leads_nowhere(
-    new_served: Callable[..., Served], client_of: Callable[..., TestClient], slide_file: Path
+    new_served: Callable[..., Served], client_of: Callable[..., TestClient], given: Any
 ) -> None:
     served = new_served()
     client = client_of(served)
     case = new_case(client)
     named = {"content-disposition": 'attachment; filename="../../evil.svs"', "x-name": "../a"}
-    assert client.put(f"{case}/slides?name=../b", content=slide_file.read_bytes(),
+    assert client.put(f"{case}/slides?name=../b", content=given.slide.read_bytes(),
                       headers=named).status_code == 201  # fmt: skip
     folder = folder_of(served, case)
-    assert [path.name for path in folder.iterdir()] == [f"slide-1{slide_file.suffix}"]
+    assert [path.name for path in folder.iterdir()] == [f"slide-1{given.slide.suffix}"]
     assert folder.stat().st_mode & 0o777 == 0o700
     assert folder.parent.stat().st_mode & 0o777 == 0o700
-    for path in ("/api/new/../../etc", "/api/new/%2e%2e/state", f"{case}/slides/..%2f..", "/new/.."):
+    for path in (
+        "/api/new/../../etc",
+        "/api/new/%2e%2e/state",
+        f"{case}/slides/..%2f..",
+        "/new/..",
+    ):
         assert client.get(path).status_code in {303, 404, 405}
     assert client.get(f"/api/new/{'0' * 32}/state").status_code == 404
 
@@ -272,16 +314,15 @@ def test_a_name_says_nothing_and_leads_nowhere(
 def test_a_wrong_outline_is_told_and_the_one_before_stays(
     new_served: Callable[..., Served],
     client_of: Callable[..., TestClient],
-    slide_file: Path,
-    outline_file: Path,
+    given: Any,
     content: bytes,
     told: str,
 ) -> None:
     served = new_served()
     client = client_of(served)
     case = new_case(client)
-    client.put(f"{case}/slides", content=slide_file.read_bytes())
-    assert client.put(f"{case}/slides/1/outline", content=outline_file.read_bytes()).is_success
+    client.put(f"{case}/slides", content=given.slide.read_bytes())
+    assert client.put(f"{case}/slides/1/outline", content=given.outline.read_bytes()).is_success
     before = sorted(path.name for path in folder_of(served, case).iterdir())
     answer = client.put(f"{case}/slides/1/outline", content=content)
     assert answer.status_code == 422
@@ -311,20 +352,19 @@ def test_a_wrong_outline_is_told_and_the_one_before_stays(
 def test_what_the_model_cannot_be_asked_is_a_sentence(
     new_served: Callable[..., Served],
     client_of: Callable[..., TestClient],
-    slide_file: Path,
-    typed: dict[str, str],
+    given: Any,
     changed: dict[str, Any],
     told: str,
 ) -> None:
     client = client_of(new_served())
     case = new_case(client)
-    nothing = client.post(f"{case}/run", json=asked(typed, regions="tissue"))
+    nothing = client.post(f"{case}/run", json=asked(given.typed, regions="tissue"))
     assert "looks at slides, and none is given" in nothing.json()["problem"]
-    client.put(f"{case}/slides", content=slide_file.read_bytes())
-    values = typed | changed.get("values", {})
+    client.put(f"{case}/slides", content=given.slide.read_bytes())
+    values = given.typed | changed.get("values", {})
     answer = client.post(
-        f"{case}/run", json=asked(typed, regions="whole", **changed) | {"values": values}
-        if "regions" not in changed else asked(typed, **changed)
+        f"{case}/run", json=asked(given.typed, regions="whole", **changed) | {"values": values}
+        if "regions" not in changed else asked(given.typed, **changed)
     )  # fmt: skip
     assert answer.status_code in {404, 422}
     assert told in answer.json()["problem"]
@@ -348,12 +388,12 @@ def test_the_form_is_the_models_with_units_ranges_and_nothing_filled_in(
 
 
 def test_a_clinical_model_asks_for_no_slide(
-    new_served: Callable[..., Served], client_of: Callable[..., TestClient], typed: dict[str, str]
+    new_served: Callable[..., Served], client_of: Callable[..., TestClient], given: Any
 ) -> None:
     client = client_of(new_served(method="clinical"))
     assert client.get("/api/new/models/0").json()["slides"] is False
     case = new_case(client)
-    assert client.post(f"{case}/run", json=asked(typed, mpp="")).status_code == 202
+    assert client.post(f"{case}/run", json=asked(given.typed, mpp="")).status_code == 202
     assert wait(client, case)["state"] == "done"
     html = client.get(case.replace("/api", "")).text
     assert 'id="viewer"' not in html
@@ -382,14 +422,14 @@ def test_without_a_model_there_is_no_such_page(client: TestClient) -> None:
 def test_a_slide_is_picked_by_its_place_and_stays_where_it_is(
     new_served: Callable[..., Served],
     client_of: Callable[..., TestClient],
-    slide_file: Path,
+    given: Any,
     hostile: str,
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "scans"
     folder.mkdir()
     (folder / "notes.txt").write_text("no slide", encoding="utf-8")
-    (folder / f"{hostile}{slide_file.suffix}").write_bytes(slide_file.read_bytes())
+    (folder / f"{hostile}{given.slide.suffix}").write_bytes(given.slide.read_bytes())
     served = new_served(pick=folder)
     client = client_of(served)
     html = client.get("/new").text
@@ -465,8 +505,7 @@ def test_a_full_line_is_told_with_429(
     new_served: Callable[..., Served],
     client_of: Callable[..., TestClient],
     monkeypatch: pytest.MonkeyPatch,
-    slide_file: Path,
-    typed: dict[str, str],
+    given: Any,
 ) -> None:
     served = new_served()
     assert served.new is not None
@@ -477,34 +516,34 @@ def test_a_full_line_is_told_with_429(
     monkeypatch.setattr(served.new.queue, "put", full)
     client = client_of(served)
     case = new_case(client)
-    client.put(f"{case}/slides", content=slide_file.read_bytes())
-    answer = client.post(f"{case}/run", json=asked(typed, regions="whole"))
+    client.put(f"{case}/slides", content=given.slide.read_bytes())
+    answer = client.post(f"{case}/run", json=asked(given.typed, regions="whole"))
     assert answer.status_code == 429
     assert "wait for the model already" in answer.json()["problem"]
     assert client.get(f"{case}/state").json() == {"state": "none"}
 
 
 def test_cases_are_bounded_and_those_left_empty_give_way(
-    new_served: Callable[..., Served], client_of: Callable[..., TestClient], slide_file: Path
+    new_served: Callable[..., Served], client_of: Callable[..., TestClient], given: Any
 ) -> None:
     client = client_of(new_served())
     first = new_case(client)
     others = [new_case(client) for _ in range(MOST_CASES)]
     assert client.get(f"{first}/state").status_code == 404
     for case in others:
-        assert client.put(f"{case}/slides", content=slide_file.read_bytes()).status_code == 201
+        assert client.put(f"{case}/slides", content=given.slide.read_bytes()).status_code == 201
     assert client.post("/api/new").status_code == 429
 
 
 def test_what_nobody_looks_at_is_deleted_and_all_of_it_at_the_end(
-    new_served: Callable[..., Served], client_of: Callable[..., TestClient], slide_file: Path
+    new_served: Callable[..., Served], client_of: Callable[..., TestClient], given: Any
 ) -> None:
     served = new_served()
     assert served.new is not None
     client = client_of(served)
     kept, left = new_case(client), new_case(client)
     for case in (kept, left):
-        client.put(f"{case}/slides", content=slide_file.read_bytes())
+        client.put(f"{case}/slides", content=given.slide.read_bytes())
     folders = [folder_of(served, case) for case in (kept, left)]
     found = served.new.find(left.rsplit("/", 1)[1])
     assert found is not None

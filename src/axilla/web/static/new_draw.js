@@ -6,6 +6,7 @@ import { send } from "./new_slides.js";
 const OpenSeadragon = window.OpenSeadragon;
 const by = (id) => document.getElementById(id);
 const NEAR_PX = 12; // so near to the first corner a click closes the outline
+const STILL_PX = 6;
 const TOLD = {
   none: "Set the first corner.", few: "Set at least three corners.",
   more: "Set more corners, or close the outline.",
@@ -28,8 +29,10 @@ export class Draw {
       event.target.value = "";
       if (file) this.upload(file);
     });
+    this.viewer.addHandler("canvas-press", (event) => (this.pressed = event.position));
     this.viewer.addHandler("canvas-click", (event) => {
-      if (!this.on || !event.quick) return;
+      // However slow the hand: what did not move is no drag.
+      if (!this.on || this.pressed.distanceTo(event.position) > STILL_PX) return;
       event.preventDefaultAction = true;
       this.cross = false;
       this.click(event.position);

@@ -73,7 +73,7 @@ export class Slides {
   row(row, slide) {
     const look = element("button", { type: "button", "aria-pressed": "false" }, slide.title);
     look.addEventListener("click", () => this.show(slide));
-    const out = element("button", { type: "button", "aria-label": `Take ${slide.title} out` }, "Take out");
+    const out = element("button", { type: "button", "aria-label": `Take out ${slide.title}` }, "Take out");
     out.addEventListener("click", () => this.remove(slide));
     const { width, height, mpp } = slide.found;
     row.replaceChildren(look, element("span", { class: "muted small" },
