@@ -15,10 +15,36 @@ if TYPE_CHECKING:
 
 def serve(
     study: Annotated[
-        Path,
+        Path | None,
         typer.Argument(metavar="STUDY", help="A study.yaml that was run, or the folder it is in."),
-    ],
+    ] = None,
     *,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model's folder, to be asked about new cases; may be given again. With a STUDY "
+            "its own models are offered too.",
+        ),
+    ] = None,
+    encoder_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the frozen encoder's weights, where MODEL's study named a file."
+        ),
+    ] = None,
+    pick: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="Slides that new cases can be made of without uploading them.",
+        ),
+    ] = None,
+    max_upload: Annotated[
+        int, typer.Option(min=1, help="MB of all files that one new case may upload.")
+    ] = 4096,
     host: Annotated[
         str,
         typer.Option(
@@ -33,11 +59,17 @@ def serve(
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
 ) -> None:
-    """Show a study that was run in a browser; nothing leaves this machine. Ctrl-C ends it."""
+    """Show a study that was run, or ask models about new cases, in a browser.
+
+    In either way nothing leaves this machine. Ctrl-C ends it, and deletes what was uploaded.
+    """
     from axilla.core.config import load_config
 
-    config = load_config(find_study(study))  # before the heavy imports: told at once
-    from axilla.web.serving import serve_study
+    if study is None and not model:
+        raise typer.BadParameter("give a STUDY that was run, or a model: --model MODEL")
+    # Before the heavy imports: told at once.
+    config = None if study is None else load_config(find_study(study))
+    from axilla.web.serving import NewCaseSettings, serve_study
 
     def ready(access: Access) -> None:
         say(f"Open: {access.address}")
@@ -51,7 +83,13 @@ def serve(
 
             webbrowser.open(access.address)
 
-    serve_study(config, host=host, port=port, ready=ready)
+    settings = NewCaseSettings(
+        models=tuple(model or ()),
+        encoder_weights=encoder_weights,
+        pick=pick,
+        max_upload=max_upload * 2**20,
+    )
+    serve_study(config, host=host, port=port, ready=ready, settings=settings)
     say("Ended.")
 
 

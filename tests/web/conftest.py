@@ -26,7 +26,7 @@ from axilla.study.chain import run
 from axilla.web.app import create_app
 from axilla.web.security import Access
 from axilla.web.served import Served
-from axilla.web.serving import bound, server_of
+from axilla.web.serving import NewCaseSettings, bound, served_of, server_of
 
 HOSTILE = "<img src=x onerror=document.title=1>\"'&"
 """A patient's id as somebody who hates us would write it."""
@@ -266,3 +266,47 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
 def tab(open_tab: Callable[..., Tab]) -> Tab:
     """A tab of 1280 pixels' width, in light colours."""
     return open_tab(color_scheme="light")
+
+
+@pytest.fixture
+def new_served(study: StudyConfig, tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Serve the study's image-and-clinical model alone for new cases; closed at the end."""
+    made: list[Served] = []
+
+    def make(*, with_study: bool = False, method: str = "dl-cnb+c", **settings: Any) -> Served:
+        found = served_of(
+            study if with_study else None,
+            NewCaseSettings(
+                models=(study.out / "models" / method,),
+                encoder_weights=Path(study.encoder.weights),
+                **settings,
+            ),
+        )
+        made.append(found)
+        return found
+
+    yield make
+    for one in made:
+        if one.new is not None:
+            one.new.close()
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a new case is made of."""
+
+    slide: Path
+    outline: Path
+    typed: dict[str, str]
+    """Clinical values as somebody types them."""
+
+
+@pytest.fixture(scope="session")
+def given(study: StudyConfig) -> Given:
+    """An image of the study with its annotation, and a patient's values."""
+    slide = min(path for path in Path(str(study.slides)).iterdir() if "<" not in path.name)
+    outlines = Path(str(study.annotation_folder))
+    outline = next(path for path in outlines.iterdir() if path.stem == slide.stem)
+    typed = {"age": "47", "tumor_size_cm": "2.1", "er": "positive", "pr": "negative",
+             "her2": "negative"}  # fmt: skip
+    return Given(slide, outline, typed)

@@ -105,6 +105,20 @@ def _alone(
     )
 
 
+def without_pixels(case: PreparedCase) -> PreparedCase:
+    """The same case for a form that is left open for long: patches' pixels are let go of.
+
+    `probability` answers as before; what needs exact numbers or pixels cannot be asked any more.
+    """
+    application = case.application
+    if application.tiles is not None:
+        tiles = replace(application.tiles, held=None)
+        application = replace(application, tiles=tiles)
+    fitting = case.views[0].quick[0]
+    views = tuple(replace(view, exact=view.quick) for view in case.views)
+    return PreparedCase(replace(application, fitting=fitting), views)
+
+
 def member_scores(
     case: PreparedCase,
     *,

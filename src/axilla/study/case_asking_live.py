@@ -136,7 +136,7 @@ class LiveModels:
             spread=score.spread,
             threshold=threshold,
             called=called,
-            remarks=_remarks(bundle, patient),
+            remarks=value_remarks(bundle, patient),
         )
 
     def _score(
@@ -211,7 +211,7 @@ def _read(column: NumericColumn | CategoricalColumn, text: str) -> tuple[Value, 
     return value, None if problem is None else problem.cause
 
 
-def _remarks(bundle: Bundle, patient: Patient) -> tuple[str, ...]:
+def value_remarks(bundle: Bundle, patient: Patient) -> tuple[str, ...]:
     """Values out of the trained range, and whatever the model fills in for missing ones."""
     reads = bundle.preprocessor
     if not isinstance(reads, Preprocessor):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from axilla.core.errors import AxillaError, CohortError, SlideError, StoreError
-from axilla.web import case_routes, file_routes, study_routes, tile_routes
+from axilla.web import (
+    case_routes,
+    file_routes,
+    new_result_routes,
+    new_routes,
+    study_routes,
+    tile_routes,
+)
 from axilla.web.pages import message
 from axilla.web.security import Guard
 from axilla.web.served import NotThereError, Served
@@ -29,20 +38,26 @@ if TYPE_CHECKING:
 
 
 def create_app(served: Served, *, access: Access) -> ASGIApp:
-    """The whole application of a study that was run."""
+    """The whole application: a study that was run, models for new cases, or both."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        sweeping = None if served.new is None else asyncio.create_task(served.new.keep_sweeping())
         yield
+        if sweeping is not None:
+            sweeping.cancel()
         served.close()
 
+    first = "/e/0" if served.endpoints else "/new"
     static = StaticFiles(directory=str(files("axilla.web") / "static"))
     app = Starlette(
         routes=[
-            Route("/", lambda request: RedirectResponse("/e/0", 303)),
+            Route("/", lambda request: RedirectResponse(first, 303)),
             *study_routes.ROUTES,
             *case_routes.ROUTES,
             *file_routes.ROUTES,
+            *new_routes.ROUTES,
+            *new_result_routes.ROUTES,
             Mount("/static", static),
         ],
         exception_handlers={
@@ -54,7 +69,11 @@ def create_app(served: Served, *, access: Access) -> ASGIApp:
         lifespan=lifespan,
     )
     app.state.served = served
-    return Guard(tile_routes.Tiles(app, served=served), access=access)
+    return Guard(
+        tile_routes.Tiles(app, served=served),
+        access=access,
+        most_bytes=functools.partial(new_routes.most_bytes, served.new),
+    )
 
 
 def _answer(request: Request, title: str, sentence: str, status: int) -> Response:

@@ -56,7 +56,7 @@ class LinkedFiles:
 def files_of(endpoint: OpenedEndpoint, place: int) -> LinkedFiles:
     """The files that are there now."""
     models = []
-    for index, (title, folder) in enumerate(_folders(endpoint)):
+    for index, (title, folder) in enumerate(model_folders(endpoint)):
         names = [path.name for path in _onnx(folder)]
         models.append(
             LinkedModel(
@@ -99,7 +99,7 @@ async def onnx(request: Request) -> Response:
     )
 
 
-def _folders(endpoint: OpenedEndpoint) -> list[tuple[str, Path]]:
+def model_folders(endpoint: OpenedEndpoint) -> list[tuple[str, Path]]:
     """Title and folder of each method's model: of the ensemble of folds, where there is one."""
     found = []
     for method in endpoint.methods:
@@ -126,7 +126,7 @@ def _endpoint(request: Request) -> OpenedEndpoint:
 
 
 def _model(request: Request) -> tuple[str, Path]:
-    found, place = _folders(_endpoint(request)), int(request.path_params["model"])
+    found, place = model_folders(_endpoint(request)), int(request.path_params["model"])
     if place >= len(found):
         raise NotThereError("There is no such model.")
     return found[place]

@@ -27,25 +27,26 @@ _TEMPLATES = Environment(
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """A page with what stands on all of them: navigation, notices, version."""
     served: Served = request.app.state.served
-    html = _TEMPLATES.get_template(template).render(
-        navigation=navigation(served),
-        here=request.url.path,
-        study=served.name,
-        generated=served.generated,
-        stale=served.stale,
-        generated_notice=GENERATED_NOTICE,
-        use_notice=USE_NOTICE,
-        version=__version__,
-        **values,
-    )
+    shared = {
+        "navigation": navigation(served),
+        "here": request.url.path,
+        "study": served.name,
+        "generated": served.generated,
+        "stale": served.stale,
+        "generated_notice": GENERATED_NOTICE,
+        "use_notice": USE_NOTICE,
+        "version": __version__,
+    }
+    html = _TEMPLATES.get_template(template).render(**shared | values)
     return HTMLResponse(html, status)
 
 
 def navigation(served: Served) -> list[tuple[str, str]]:
     """Address and title of the pages that every page leads to."""
-    if len(served.endpoints) == 1:
-        return [("/e/0", "Study")]
-    return [(f"/e/{place}", one.name) for place, one in enumerate(served.endpoints)]
+    found = [(f"/e/{place}", one.name) for place, one in enumerate(served.endpoints)]
+    if len(found) == 1:
+        found = [("/e/0", "Study")]
+    return found if served.new is None else [*found, ("/new", "New case")]
 
 
 def message(request: Request, title: str, sentence: str, *, status: int) -> HTMLResponse:

@@ -19,6 +19,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = "; ".join([
@@ -88,9 +90,17 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """The outermost layer: refuses, or lets through and adds the headers."""
 
-    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        most_bytes: Callable[[str, str], int] = lambda method, path: BODY_BYTES,
+    ) -> None:
         self._app = app
         self._access = access
+        self._most_bytes = most_bytes
+        """Of a request's body, by its method and path."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -116,10 +126,13 @@ class Guard:
             return _refused(421, "This address is not served here: open the one that was printed.")
         if _is_foreign(scope, headers):
             return _refused(403, "Requests from another site are refused.")
-        length = headers.get("content-length", "0" if scope["method"] in _READS else "")
+        bare = scope["method"] in _READS or (
+            scope["method"] == "DELETE" and "transfer-encoding" not in headers
+        )
+        length = headers.get("content-length", "0" if bare else "")
         if not length.isdigit():
             return _refused(411, "The request does not say how long it is.")
-        if int(length) > BODY_BYTES:
+        if int(length) > self._most_bytes(scope["method"], scope["path"]):
             return _refused(413, "The request is too large.")
         return None if self._access.token is None else self._without_token(scope, headers)
 

@@ -12,6 +12,7 @@ from axilla.core.types import Slide
 from axilla.study.case_asking_live import LiveModels
 from axilla.study.case_opened import OpenedCase, open_case
 from axilla.study.opened import OpenedEndpoint, open_study
+from axilla.web.new_cases import NewCases
 from axilla.web.tiles import ImageKey, OpenSlides, TileCache, Workshop
 
 
@@ -32,6 +33,8 @@ class Served:
     workshop: Workshop = field(default_factory=Workshop)
     overlays: Recent[dict[str, Any]] = field(default_factory=lambda: Recent(16))
     """What lies over the last slides, by the address that asks for it."""
+    new: NewCases | None = None
+    """New cases; None where no model is there to show them to."""
 
     @classmethod
     def of(cls, config: StudyConfig) -> Served:
@@ -103,6 +106,8 @@ class Served:
         return slide
 
     def close(self) -> None:
-        """Let go of threads, slides and what was made of them."""
+        """Let go of threads, slides and what was made of them; new cases are deleted."""
+        if self.new is not None:
+            self.new.close()
         self.workshop.close()
         self.slides.close()

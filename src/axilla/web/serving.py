@@ -1,13 +1,18 @@
-"""Serve a study until Ctrl-C."""
+"""Serve a study, models for new cases, or both, until Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axilla.core.errors import ConfigError
 from axilla.web.app import create_app
+from axilla.web.new_cases import NewCases
+from axilla.web.new_files import MAX_UPLOAD_BYTES
+from axilla.web.offered import Offered, offers_of, study_offers
 from axilla.web.security import Access
 from axilla.web.served import Served
 
@@ -23,29 +28,78 @@ _CONNECTIONS = 1000
 """Open at once; whoever comes beyond is told that the server is busy."""
 
 
+@dataclass(frozen=True, slots=True)
+class NewCaseSettings:
+    """What new cases may be."""
+
+    models: tuple[Path, ...] = ()
+    """Folders of models, beside those of the study."""
+    encoder_weights: Path | None = None
+    """File of the frozen encoder's weights, for models whose study named a file."""
+    pick: Path | None = None
+    """A folder of slides that can be chosen from."""
+    max_upload: int = MAX_UPLOAD_BYTES
+    """Bytes of all files of one case."""
+
+
+def served_of(config: StudyConfig | None, settings: NewCaseSettings) -> Served:
+    """What is to be served.
+
+    Raises
+    ------
+    StoreError
+        The study was not run to its end, or changed since; or a model is damaged.
+    ConfigError
+        A model cannot be asked about a new case.
+    WeightsError
+        A model's encoder needs weights that are not here.
+    """
+    offers = offers_of(settings.models, encoder_weights=settings.encoder_weights)
+    own = None if config is None else Served.of(config)
+    found = Offered([*offers, *(study_offers(own.endpoints) if own is not None else ())])
+    for place in range(len(offers)):
+        found.load(place)  # whatever is wrong with a model that was named is told at once
+    if not len(found):
+        new = None
+    else:
+        new = NewCases(found, max_upload=settings.max_upload, pick=settings.pick)
+    if own is not None:
+        return replace(own, new=new)
+    return Served("New cases", all(offer.generated for offer in offers), (), new=new)
+
+
 def serve_study(
-    config: StudyConfig, *, host: str, port: int, ready: Callable[[Access], None]
+    config: StudyConfig | None,
+    *,
+    host: str,
+    port: int,
+    ready: Callable[[Access], None],
+    settings: NewCaseSettings | None = None,
 ) -> None:
-    """Serve a study that was run, until the process is interrupted.
+    """Serve a study that was run and its models, until the process is interrupted.
 
     Parameters
     ----------
+    config
+        None serves new cases alone.
     host, port
         Where to listen; port 0 takes one that is free.
     ready
         Is told, once it is listened, what address to open.
+    settings
+        Which models are served besides, and how new cases come in.
 
     Raises
     ------
     ConfigError
         The address cannot be listened on.
-    StoreError
-        The study was not run to its end, or changed since.
+    AxillaError
+        As `served_of`.
     """
     with bound(host, port) as listening:
         # Before the study is read: a port in use is told at once.
         access = Access.at(host, listening.getsockname()[1])
-        server = server_of(Served.of(config), access=access)
+        server = server_of(served_of(config, settings or NewCaseSettings()), access=access)
         _allow_connections()
         ready(access)
         # Ctrl-C is how it ends; uvicorn raises it again once all is put away.

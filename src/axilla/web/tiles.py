@@ -92,6 +92,7 @@ class OpenSlides:
         self._opening: dict[Path, threading.Lock] = {}
         self._held: OrderedDict[Path, tuple[_Seen, SlideReader]] = OrderedDict()
         self._pyramids: tempfile.TemporaryDirectory[str] | None = None
+        self._made: dict[Path, list[Path]] = {}
 
     def reader(self, slide: Slide, path: Path) -> SlideReader:
         """The open image; opened again where its file changed.
@@ -136,7 +137,18 @@ class OpenSlides:
         if not pyramid.is_file():
             write_pyramid(path, part, slide_id=mine, patient_id=whose)
             part.rename(pyramid)
+            with self._lock:
+                self._made.setdefault(path, []).append(pyramid)
         return open_slide(pyramid, slide_id=mine, patient_id=whose)
+
+    def drop(self, path: Path) -> None:
+        """Let go of an image, and delete the pyramids that were made of it."""
+        with self._lock:
+            self._held.pop(path, None)
+            self._opening.pop(path, None)
+            made = self._made.pop(path, ())
+        for pyramid in made:
+            pyramid.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of all slides, and delete the pyramids."""

@@ -1,0 +1,193 @@
+"""New cases: their files in a private folder, and when these are deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from axilla.web.new_files import MAX_UPLOAD_BYTES, GivenSlide
+from axilla.web.new_running import Job, Queue
+from axilla.web.tiles import OpenSlides, TileCache
+
+if TYPE_CHECKING:
+    from axilla.web.offered import Offered
+
+IDLE_S = 3600.0
+"""A case that nobody looked at for so long is deleted."""
+SWEEP_S = 30.0
+MOST_CASES = 16
+"""At a time; each may hold its files on the disk and its result in memory."""
+MOST_SLIDES = 20
+"""Of a case."""
+_TILES_BYTES = 64 * 2**20
+
+
+class TooManyCasesError(Exception):
+    """All places are taken."""
+
+
+@dataclass(slots=True, eq=False)
+class NewCase:
+    """What was given so far, and what came of it."""
+
+    id: str
+    """Random; whoever knows it sees the case."""
+    folder: Path
+    touched: float
+    slides: dict[int, GivenSlide] = field(default_factory=dict)
+    numbered: int = 0
+    """Slides that were ever given: a number is given once."""
+    job: Job | None = None
+    model: int = 0
+    """Place of the model that was asked."""
+    in_use: int = 0
+    """Requests that work on its files."""
+
+    @property
+    def bytes(self) -> int:
+        """Of the files that were uploaded."""
+        return sum(slide.own_bytes for slide in self.slides.values())
+
+    @property
+    def running(self) -> bool:
+        """Whether the model works on it, or will."""
+        return self.job is not None and not self.job.ended
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Not deleted within the block, however long it takes."""
+        self.in_use += 1
+        try:
+            yield
+        finally:
+            self.in_use -= 1
+            self.touched = time.monotonic()
+
+
+class NewCases:
+    """All new cases of a server, in a folder of the system's temporary one.
+
+    Only the user who runs the server can look into the folder (mode 0700), and nothing under it is
+    served. A case is deleted once nobody has asked for it for an hour, when one says so, and all of
+    them when the server ends.
+
+    Parameters
+    ----------
+    models
+        That can be asked.
+    max_upload
+        Bytes of all files of one case.
+    pick
+        A folder whose slides can be chosen by their place in its list.
+    idle_s
+        After so many seconds a case that nobody asks for is deleted.
+    """
+
+    def __init__(
+        self,
+        models: Offered,
+        *,
+        max_upload: int = MAX_UPLOAD_BYTES,
+        pick: Path | None = None,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self.models = models
+        self.max_upload = max_upload
+        self.pick = pick
+        self.idle_s = idle_s
+        self.queue = Queue()
+        self.slides = OpenSlides(4)
+        self.tiles = TileCache(_TILES_BYTES)
+        self._cases: dict[str, NewCase] = {}
+        self._root: tempfile.TemporaryDirectory[str] | None = None
+
+    def create(self) -> NewCase:
+        """A new case, empty.
+
+        Raises
+        ------
+        TooManyCasesError
+            There are as many as there may be, and none that can go.
+        """
+        self.sweep()
+        if len(self._cases) >= MOST_CASES:
+            # Those that were begun and left give way first.
+            empty = [c for c in self._cases.values() if not c.slides and c.job is None]
+            if not empty or empty[0].in_use:
+                raise TooManyCasesError
+            self.delete(empty[0].id)
+        if self._root is None:
+            self._root = tempfile.TemporaryDirectory(prefix="axilla-new-")
+        name = secrets.token_hex(16)
+        folder = Path(self._root.name) / name
+        folder.mkdir(mode=0o700)
+        case = NewCase(name, folder, time.monotonic())
+        self._cases[name] = case
+        return case
+
+    def find(self, name: str) -> NewCase | None:
+        """The case of an id, None where it is not here (any more)."""
+        case = self._cases.get(name)
+        if case is not None:
+            case.touched = time.monotonic()
+        return case
+
+    def drop_slide(self, case: NewCase, number: int) -> None:
+        """Delete a slide with its outline and whatever was made of it."""
+        given = case.slides.pop(number)
+        self._forget(case, given)
+        for path in case.folder.glob(f"{given.name}.*"):
+            path.unlink()
+        (case.folder / given.name).unlink(missing_ok=True)  # a link to a folder
+
+    def delete(self, name: str) -> None:
+        """Delete a case: its files now, unless the model works on it, and then at its next step."""
+        case = self._cases.pop(name, None)
+        if case is None:
+            return
+        for given in case.slides.values():
+            self._forget(case, given)
+        if case.job is not None:
+            case.job.remove = case.folder
+            case.job.stop()
+        if not case.running:
+            shutil.rmtree(case.folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Delete what nobody has asked for in a while."""
+        last = time.monotonic() - self.idle_s
+        for case in list(self._cases.values()):
+            if case.touched < last and not case.in_use and not case.running:
+                self.delete(case.id)
+
+    async def keep_sweeping(self) -> None:
+        """`sweep`, again and again."""
+        while True:
+            await asyncio.sleep(min(SWEEP_S, self.idle_s / 2))
+            self.sweep()
+
+    def _forget(self, case: NewCase, given: GivenSlide) -> None:
+        self.tiles.drop(f"/tiles/new/{case.id}/{given.number}/")
+        for image in given.slide.images:
+            self.slides.drop(image)
+
+    def close(self) -> None:
+        """Delete everything."""
+        for name in list(self._cases):
+            self.delete(name)
+        self.queue.close()
+        self.slides.close()
+        if self._root is not None:
+            self._root.cleanup()
+            self._root = None
+
+    def __len__(self) -> int:
+        return len(self._cases)
