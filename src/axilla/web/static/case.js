@@ -30,7 +30,7 @@ class Slides {
     const base = `${api}/slides/${slide}`;
     try {
       const found = await ask(`${base}/images/${image}`);
-      this.stage.open(found, `${base}/images/${image}`);
+      this.stage.open(found);
       this.image = image;
       this.layers.nuclei(found.nuclei ? `${base}/images/${image}/nuclei` : null);
       if (slide !== this.slide) {

@@ -25,10 +25,11 @@ export class Told extends Error {
 }
 
 const NO_ANSWER = "The server does not answer: was `axilla serve` stopped? Start it and reload.";
+const TRIES = 8;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-// What the server answers as JSON; its problems as sentences. Busy is asked again, a few times.
-export async function ask(address, options = {}, tries = 5) {
+// What the server answers; its problems as sentences. Busy is asked again, a few times.
+async function answered(address, options, tries) {
   let response;
   try {
     response = await fetch(address, options);
@@ -38,16 +39,19 @@ export async function ask(address, options = {}, tries = 5) {
   }
   if (response.status === 503 && tries > 1) {
     await pause(1000 * Number(response.headers.get("retry-after") ?? 1));
-    return ask(address, options, tries - 1);
+    return answered(address, options, tries - 1);
   }
-  let answer;
-  try {
-    answer = await response.json();
-  } catch {
-    throw new Told(`The server's answer cannot be read (${response.status}).`, response.status);
-  }
-  if (!response.ok) throw new Told(answer.problem ?? `Error ${response.status}.`, response.status);
-  return answer;
+  if (response.ok) return response;
+  const problem = await response.json().then((said) => said.problem, () => null);
+  throw new Told(problem ?? `The server cannot answer (error ${response.status}).`, response.status);
+}
+
+export async function ask(address, options = {}) {
+  return (await answered(address, options, TRIES)).json();
+}
+
+export async function askBlob(address, options = {}) {
+  return (await answered(address, options, TRIES)).blob();
 }
 
 export function tell(box, sentence) {

@@ -1,6 +1,6 @@
 // The slide: OpenSeadragon for the pixels, a canvas over it for whatever is drawn by layers.
 
-import { ask } from "./dom.js";
+import { askBlob } from "./dom.js";
 
 const OpenSeadragon = window.OpenSeadragon;
 const NICE = [1, 2, 5];
@@ -20,8 +20,6 @@ export class Stage {
       animationTime: this.still ? 0 : 0.9,
       springStiffness: 8,
       imageLoaderLimit: 8,
-      tileRetryMax: 4,
-      tileRetryDelay: 1000,
       maxImageCacheCount: 400,
       visibilityRatio: 0.5,
       maxZoomPixelRatio: 4,
@@ -38,22 +36,18 @@ export class Stage {
       this.viewer.addHandler(event, () => this.paint());
     }
     // A stage that only grew taller has the same centre and zoom, and OpenSeadragon then leaves the
-    // tiles where they were, beneath layers that moved: a move of no pixel makes it place them again.
-    // In the next frame, for OpenSeadragon pans back to the old centre once this event is over.
+    // tiles where they were, beneath layers that moved, unless told that something changed.
+    // Only after it has done so: what is asked while it resizes is overridden.
     this.viewer.addHandler("resize", () => requestAnimationFrame(() => {
       if (!this.viewer.world.getItemCount()) return;
       if (this.whole) this.viewer.viewport.goHome(true);
-      this.viewer.viewport.panBy(new OpenSeadragon.Point(1e-9, 0), true);
+      this.viewer.world.update(true);
+      this.viewer.forceRedraw();
     }));
     for (const event of ["canvas-drag", "canvas-scroll", "canvas-pinch", "canvas-key", "canvas-double-click"]) {
       this.viewer.addHandler(event, () => (this.whole = false));
     }
     this.viewer.addHandler("home", () => (this.whole = true));
-    this.viewer.addHandler("tile-load-failed", () => this.explainFailure());
-    this.viewer.addHandler("tile-loaded", () => {
-      if (this.failed) this.say(null);
-      this.failed = false;
-    });
     this.button("zoom-in", () => this.zoomBy(1.6));
     this.button("zoom-out", () => this.zoomBy(1 / 1.6));
     this.button("zoom-home", () => this.viewer.viewport.goHome());
@@ -73,10 +67,8 @@ export class Stage {
     this.viewer.viewport.applyConstraints();
   }
 
-  open(found, address) {
+  open(found) {
     this.image = found;
-    this.address = address;
-    this.failed = false;
     this.whole = true; // until somebody moves it
     this.opened = new Promise((done) => this.viewer.addOnceHandler("open", done));
     this.viewer.open({
@@ -87,18 +79,20 @@ export class Stage {
       minLevel: Math.max(0, found.highest - Math.ceil(Math.log2(Math.max(found.width, found.height) / found.tile))),
       maxLevel: found.highest,
       getTileUrl: (level, x, y) => `${found.tiles}/${level}/${x}_${y}`,
+      downloadTileStart: (job) => this.download(job),
+      downloadTileAbort: (job) => job.userData.stop.abort(),
     });
   }
 
-  // A tile that did not come, after asking again: the server says why.
-  async explainFailure() {
-    if (this.failed) return;
-    this.failed = true;
+  // A tile, asked again while the server is busy; where it does not come the page says why.
+  async download(job) {
+    job.userData.stop = new AbortController();
     try {
-      await ask(this.address);
-      this.say("Some parts of the slide did not load. Move or zoom to ask for them again.");
+      const blob = await askBlob(job.src, { signal: job.userData.stop.signal });
+      job.finish(await createImageBitmap(blob));
     } catch (error) {
-      this.say(error.message);
+      if (error.name !== "AbortError") this.say(error.message);
+      job.finish(null, null, error.message);
     }
   }
 
