@@ -7,7 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,44 @@ def data_dir() -> Path:
     folder = _data_dir()
     assert folder is not None
     return folder
+
+
+SKETCHES = {
+    ".svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="90pt" height="60pt"></svg>',
+    # A grey pixel.
+    ".png": b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+    ),
+}
+"""In place of a statistic's figure. To draw those of one study takes longer than its training."""
+
+
+@pytest.fixture(scope="session")
+def sketches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `sketch.svg` and `sketch.png`."""
+    folder: Path = tmp_path_factory.mktemp("sketches")
+    for suffix, content in SKETCHES.items():
+        (folder / f"sketch{suffix}").write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def render(sketches: Path) -> Iterator[Callable[..., bytes]]:
+    """Figures of statistics are made, but not drawn; this draws them."""
+    from axilla.study import evaluating
+
+    real = evaluating.rendered
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            evaluating, "rendered", lambda _, suffix: (sketches / f"sketch{suffix}").read_bytes()
+        )
+        yield real
+
+
+@pytest.fixture
+def drawn(render: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of statistics are drawn as users see them."""
+    monkeypatch.setattr("axilla.study.evaluating.rendered", render)
 
 
 @pytest.fixture

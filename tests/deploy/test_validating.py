@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import axilla
@@ -25,23 +24,10 @@ from axilla.study.chain import StudyResult, run
 from axilla.study.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 Study = tuple["StudyConfig", StudyResult]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _coarse_pictures() -> Iterator[None]:
-    """Pictures of few pixels: nothing here is about how they look."""
-    real = Figure.savefig
-
-    def save(self: Figure, *args: Any, **kwargs: Any) -> None:
-        real(self, *args, **kwargs | {"dpi": 20})
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", save)
-        yield
 
 
 def patients(count: int, *, seed: int, shift: float = 0.0) -> pd.DataFrame:

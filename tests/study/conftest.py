@@ -72,12 +72,15 @@ def frozen_settings(tiny_settings: dict[str, Any], weights: Path) -> dict[str, A
 
 @pytest.fixture(scope="session")
 def finished(
-    tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[StudyConfig, StudyResult]:
-    """The tiny study, run once; not to be changed."""
+    tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory,
+    render: Callable[..., bytes],
+) -> tuple[StudyConfig, StudyResult]:  # fmt: skip
+    """The tiny study, run once, all its figures drawn; not to be changed."""
     out = tmp_path_factory.mktemp("finished") / "out"
     config = StudyConfig.model_validate(tiny_settings | {"out": out})
-    return config, run(config)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("axilla.study.evaluating.rendered", render)
+        return config, run(config)
 
 
 @pytest.fixture(scope="session")

@@ -296,6 +296,7 @@ def test_a_touched_slide_alone_is_cut_again(
     pd.testing.assert_frame_equal(pd.read_csv(config.out / "predictions.csv"), was)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_lost_file_is_made_again(finished: Study, again: Again, work: Counter[str]) -> None:
     config = again(finished[0])
     lost = ("figures/roc_test.svg", "heatmaps/SYN-0005.png", "patches/SYN-0003.parquet")

@@ -32,6 +32,7 @@ def page_of(result: StudyResult) -> str:
     return result.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_cross_validation(
     frozen_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ def test_cross_validation(
     assert len(split) == 180
 
 
+@pytest.mark.usefixtures("drawn")
 def test_three_classes(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
     settings = tiny_settings | {
         "endpoint": "n0-vs-n1-2-vs-n3plus", "methods": ("clinical", "dl-cnb"),

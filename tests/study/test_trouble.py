@@ -22,15 +22,14 @@ Again = Callable[..., StudyConfig]
 COMMON = """
 import os, random, resource, signal, sys, time
 from pathlib import Path
-from matplotlib.figure import Figure
-import torch
+import lightning_fabric, torch, torch._dynamo
 from axilla.cli import main
 from axilla.core.config import load_config
-from axilla.study import chain
+from axilla.study import chain, evaluating
 
 torch.set_num_threads(1)
-real = Figure.savefig
-Figure.savefig = lambda self, *a, **k: real(self, *a, **k | {"dpi": 30})
+sketches = Path(sys.argv[1])
+evaluating.rendered = lambda _, suffix: (sketches / f"sketch{suffix}").read_bytes()
 
 def start(*arguments, limit=None):
     pid = os.fork()
@@ -52,7 +51,7 @@ def start(*arguments, limit=None):
 KILLED = (
     COMMON
     + """
-study, seed = sys.argv[1], int(sys.argv[2])
+study, seed = sys.argv[2], int(sys.argv[3])
 rng = random.Random(seed)
 for step in ("tile", "embed", "train", "evaluate"):
     kills, reach = 0, 0.1
@@ -75,7 +74,7 @@ for step in ("tile", "embed", "train", "evaluate"):
 FULL = (
     COMMON
     + """
-study = sys.argv[1]
+study = sys.argv[2]
 for limit in (20_000, 100_000):
     status = os.waitpid(start("predict", study, limit=limit), 0)[1]
     print("ended", os.WEXITSTATUS(status), file=sys.stderr, flush=True)
@@ -119,21 +118,22 @@ def assert_equal(found: Path, expected: Path) -> None:
     assert [name for name in whole if ours[name] != whole[name]] == []
 
 
-@pytest.mark.usefixtures("coarse_pictures")
 def test_killed_at_any_moment(
-    frozen: Study, frozen_settings: dict[str, Any], again: Again, tmp_path: Path
+    frozen: Study, frozen_settings: dict[str, Any], again: Again, tmp_path: Path, sketches: Path
 ) -> None:
     whole = again(frozen[0])
     run(whole, until="evaluate")
-    said = go(KILLED, write_study(tmp_path, frozen_settings), 1)
+    said = go(KILLED, sketches, write_study(tmp_path, frozen_settings), 1)
     kills = dict(line.split() for line in said.splitlines())
     assert set(kills) == {"tile", "embed", "train", "evaluate"}
     assert sum(map(int, kills.values())) >= 4, "not a test of being killed"
     assert_equal(tmp_path / "killed", whole.out)
 
 
-def test_no_room_left(frozen: Study, frozen_settings: dict[str, Any], tmp_path: Path) -> None:
-    said = go(FULL, write_study(tmp_path, frozen_settings))
+def test_no_room_left(
+    frozen: Study, frozen_settings: dict[str, Any], tmp_path: Path, sketches: Path
+) -> None:
+    said = go(FULL, sketches, write_study(tmp_path, frozen_settings))
     blocks = said.split("ended ")
     assert [block.splitlines()[0] for block in blocks[1:]] == ["2"] * 2
     # A slide's features, then a model: whichever is the first too large.

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from axilla.core.config import FoldSplit, LeaveOutSplit
 from axilla.core.errors import CohortError
@@ -124,6 +123,8 @@ def _grouped_folds(
     rng: np.random.Generator,
 ) -> dict[str, int]:
     """Whole groups to folds, every class spread over the folds as evenly as groups allow."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     sizes = Counter(groups[patient] for patient in labels)
     if len(sizes) < split.folds:
         raise CohortError(

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torchvision
 from torch import nn
 
 from axilla.features.small_cnn import SmallCNN
@@ -22,6 +21,8 @@ H_AND_E_STD = (0.24, 0.28, 0.21)
 
 def _torchvision(name: str, **options: Any) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
+        import torchvision  # late: it takes seconds
+
         network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
         return network
 

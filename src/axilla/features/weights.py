@@ -11,7 +11,6 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import torch
-import torchvision
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -104,6 +103,8 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 def torchvision_cache(name: str) -> Path:
     """Where torch keeps the ImageNet weights of a torchvision network, there or not."""
+    import torchvision
+
     url = str(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url)
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
@@ -118,6 +119,8 @@ def _no_such_weights(spec: EncoderSpec, weights: str) -> WeightsError:
 
 
 def _torchvision_state(spec: EncoderSpec) -> dict[str, Tensor]:
+    import torchvision
+
     weights = torchvision.models.get_model_weights(spec.name)["IMAGENET1K_V1"]
     cached = torchvision_cache(spec.name)
     try:

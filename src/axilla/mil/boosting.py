@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import GradientBoostingClassifier
 
 from axilla.mil.clinical import Preprocessor, fit_preprocessor
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+    from sklearn.ensemble import GradientBoostingClassifier
 
     from axilla.core.config import Clinical
     from axilla.core.types import Patient
@@ -171,6 +171,8 @@ def fit_boosting(
 
 def make_boosting(patients: int, *, seed: int) -> GradientBoostingClassifier:
     """The classifier before it is fitted; of small cohorts a leaf holds a tenth."""
+    from sklearn.ensemble import GradientBoostingClassifier
+
     return GradientBoostingClassifier(
         n_estimators=TREES,
         max_depth=DEPTH,

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from axilla.core.errors import CohortError, StoreError
 
@@ -265,6 +264,8 @@ def fit_logistic(patients: Sequence[Patient], *, classes: int, config: Clinical)
     A ridge penalty of C = 1 on standardised data, scikit-learn's default, keeps the full one-hot
     coding identifiable.
     """
+    from sklearn.linear_model import LogisticRegression
+
     preprocessor = fit_preprocessor(patients, config=config)
     x = preprocessor.transform(patients)
     y = np.array([patient.label for patient in patients])

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from axilla.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lightning_fabric import Fabric
 
     from axilla.core.config import Training
 
@@ -57,6 +57,10 @@ def make_fabric(config: Training) -> Fabric:
     ConfigError
         The study asks for another number of devices than processes were started.
     """
+    # Late: it takes seconds, and whoever only asks a model never trains.
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     # Fabric says its precision at every call; what went wrong is still heard.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     check_devices(config)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from axilla.core.errors import ConfigError
@@ -25,6 +23,7 @@ from axilla.mil.seeds import process_seed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from lightning_fabric import Fabric
     from lightning_fabric.wrappers import _FabricModule
 
     from axilla.core.config import Bags, Training
@@ -194,6 +193,8 @@ def _validate(
     """
     if not data.val:
         return None, None
+    from sklearn.metrics import roc_auc_score
+
     own = slice(fabric.global_rank, None, fabric.world_size)
     patients = data.val[own]
     device = str(fabric.device)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from axilla.nuclei.morphometry import measure_nuclei
+from axilla.nuclei.morphometry import measured_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from axilla.core.types import MicronsPerPixel
@@ -41,7 +41,7 @@ _PER_PATIENT = 2000
 
 def patch_nuclei(
     instances: NDArray[np.int32], *, mpp: MicronsPerPixel | None, enlarged: int = 1
-) -> tuple[pd.DataFrame, float]:
+) -> tuple[dict[str, NDArray[Any]], float]:
     """Nuclei of one patch that are seen whole, and the patch's density.
 
     Parameters
@@ -56,27 +56,29 @@ def patch_nuclei(
     Returns
     -------
     tuple
-        Rows as of `measure_nuclei` without those that touch the patch's edge, whose shape is cut,
-        with `x` and `y` in pixels of `instances`; and nuclei per mm² (a patch where `mpp` is
-        None), those at the edge counting half, since a neighbouring patch has their other half.
+        Columns as of `measure_nuclei`, [n] each, without those that touch the patch's edge, whose
+        shape is cut, with `x` and `y` in pixels of `instances`; and nuclei per mm² (a patch where
+        `mpp` is None), those at the edge counting half, since a neighbouring patch has their other
+        half.
     """
-    table = measure_nuclei(instances, mpp=(1.0 if mpp is None else mpp) / enlarged)
-    whole = table[~table["touches_edge"].astype(bool)]
-    count = len(whole) + (len(table) - len(whole)) / 2
+    found = measured_columns(instances, mpp=(1.0 if mpp is None else mpp) / enlarged)
+    whole = ~found["touches_edge"]
+    count = whole.sum() + (~whole).sum() / 2
     mm2 = 1.0 if mpp is None else instances.size * (mpp / enlarged / 1000) ** 2
-    return whole.reset_index(drop=True), count / mm2
+    return {name: values[whole] for name, values in found.items()}, float(count / mm2)
 
 
 def feature_values(
-    nuclei: pd.DataFrame, densities: NDArray[np.float64]
+    nuclei: Mapping[str, NDArray[Any]] | pd.DataFrame, densities: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
     """The values of a slide by feature: of each nucleus, and of each patch for the density."""
     found = {
-        name: nuclei[_COLUMNS.get(name, name)].dropna().to_numpy(np.float64)
+        name: np.asarray(nuclei[_COLUMNS.get(name, name)], np.float64)
         for name in FEATURES
         if name != "density"
     }
-    return found | {"density": densities}
+    told = {name: values[~np.isnan(values)] for name, values in found.items()}
+    return told | {"density": densities}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

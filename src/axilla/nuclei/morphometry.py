@@ -28,8 +28,12 @@ _STAIRS, _WINDOW = 16, (3, 9)
 
 By a Gaussian as wide as that window: windows of whole points, 3 or 5, would make what is measured
 leap with the size of the nucleus."""
-_NAMES = ("major_axis", "minor_axis", "area", "orientation", "circumference", "circularity",
-          "rectangularity", "polarity", "density")  # fmt: skip
+_KINDS: dict[str, type] = {"nucleus": np.int64, "x": np.float64, "y": np.float64,
+    "touches_edge": np.bool_} | dict.fromkeys(
+    ("major_axis", "minor_axis", "area", "orientation", "circumference", "circularity",
+     "rectangularity"), np.float64,
+)  # fmt: skip
+"""What is measured of each nucleus alone."""
 
 
 def measure_nuclei(
@@ -80,22 +84,27 @@ def measure_nuclei(
         )
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
         raise StatisticsError(f"{mpp:g} µm per pixel is no scale.", "Give a number above 0.")
+    return pd.DataFrame(measured_columns(labels, mpp=mpp, neighbours=neighbours))
+
+
+def measured_columns(
+    labels: NDArray[np.integer], *, mpp: float | None = None, neighbours: int = NEIGHBOURS
+) -> dict[str, NDArray[Any]]:
+    """The columns of `measure_nuclei`, [n] each: of a small patch a table takes longer to make."""
     unit = 1.0 if mpp is None else mpp
     rows = [
         {"nucleus": number} | measured
         for number, window in enumerate(ndimage.find_objects(labels), start=1)
         if window is not None and (measured := _measure(labels, number, window, unit=unit))
     ]
-    columns = ["nucleus", "x", "y", "touches_edge", *_NAMES]
-    frame = pd.DataFrame(rows, columns=columns)
-    frame["polarity"] = polarity(
-        frame[["x", "y"]].to_numpy(np.float64),
-        frame["orientation"].to_numpy(np.float64),
-        neighbours=neighbours,
-    )
+    columns: dict[str, NDArray[Any]] = {
+        name: np.array([row[name] for row in rows], kind) for name, kind in _KINDS.items()
+    }
+    xy = np.column_stack([columns["x"], columns["y"]])
+    columns["polarity"] = polarity(xy, columns["orientation"], neighbours=neighbours)
     mm2 = labels.size * (unit / 1000) ** 2
-    frame["density"] = len(frame) / (1.0 if mpp is None else mm2)
-    return frame
+    density = len(rows) / (1.0 if mpp is None else mm2)
+    return columns | {"density": np.full(len(rows), density)}
 
 
 def polarity(

@@ -148,16 +148,19 @@ def write_drawn(folder: Path, drawn: Drawn) -> list[Path]:
 def write_figure(stem: Path, figure: Figure, *, png: bool = True) -> list[Path]:
     """Write a figure as SVG and as PNG of 300 dpi, the same bytes for the same figure."""
     paths = []
-    kinds = ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 300}))
-    with mpl.rc_context({"svg.hashsalt": "axilla", "svg.fonttype": "path"}):
-        for suffix, options in kinds if png else kinds[:1]:
-            buffer = io.BytesIO()
-            figure.savefig(
-                buffer, format=suffix[1:], bbox_inches="tight", pad_inches=0.01, **options
-            )
-            path = stem.with_suffix(suffix)
-            store.write_bytes(path, buffer.getvalue())
-            paths.append(path)
-            # Everything stands where it should: to lay it out again would take as long.
-            figure.set_layout_engine("none")
+    for suffix in (".svg", ".png") if png else (".svg",):
+        path = stem.with_suffix(suffix)
+        store.write_bytes(path, rendered(figure, suffix))
+        paths.append(path)
+        # Everything stands where it should: to lay it out again would take as long.
+        figure.set_layout_engine("none")
     return paths
+
+
+def rendered(figure: Figure, suffix: str) -> bytes:
+    """The bytes of an `.svg`, or of a `.png` of 300 dpi."""
+    own: dict[str, Any] = {"dpi": 300} if suffix == ".png" else {"metadata": {"Date": None}}
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "axilla", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format=suffix[1:], bbox_inches="tight", pad_inches=0.01, **own)
+    return buffer.getvalue()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from axilla.core.qupath import detection
 
@@ -24,7 +24,7 @@ _POWERS = {"area": "²", "major_axis": "", "minor_axis": "", "circumference": ""
 def add_nuclei(
     add: Callable[[str], None],
     outlines: Mapping[int, NDArray[np.float64]],
-    measured: pd.DataFrame,
+    measured: Mapping[str, ArrayLike] | pd.DataFrame,
     *,
     in_um: bool,
 ) -> None:
@@ -37,14 +37,15 @@ def add_nuclei(
     outlines
         [k, 2] by number, x and y in pixels of the image that is opened in QuPath.
     measured
-        A row a nucleus, as of `measure_nuclei`; columns that are not there are not told.
+        Columns [n] as of `measure_nuclei`; those that are not there are not told.
     in_um
         Whether lengths are µm; else pixels.
     """
     names = {column: _name(column, in_um=in_um) for column in _NAMES if column in measured}
-    for row in measured[["nucleus", *names]].to_dict("records"):
-        told = {name: float(row[column]) for column, name in names.items()}
-        add(detection(outlines[int(row["nucleus"])], kind=KIND, measurements=told))
+    columns = np.column_stack([measured[column] for column in ("nucleus", *names)])
+    for number, *values in columns.tolist():
+        told = dict(zip(names.values(), values, strict=True))
+        add(detection(outlines[int(number)], kind=KIND, measurements=told))
 
 
 def _name(column: str, *, in_um: bool) -> str:

@@ -207,13 +207,14 @@ def _measure(
             if (own_add := add.get(int(grid.region[index]))) is not None:
                 rings = {n: grid.xy[index] + r * per_pixel for n, r in outlines(instances)}
                 add_nuclei(own_add, rings, nuclei, in_um=mpp is not None)
-            nuclei.insert(0, "patch", index)
             # Centres from the patch's pixels to the slide's.
-            nuclei["x"] = grid.xy[index, 0] + (nuclei["x"] + 0.5) * per_pixel
-            nuclei["y"] = grid.xy[index, 1] + (nuclei["y"] + 0.5) * per_pixel
-            parts.append(nuclei.drop(columns=["touches_edge", "density"]))
-            rows.append((index, len(nuclei), density))
-    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+            for axis, name in enumerate(("x", "y")):
+                nuclei[name] = grid.xy[index, axis] + (nuclei[name] + 0.5) * per_pixel
+            count = len(nuclei["nucleus"])
+            parts.append({"patch": np.full(count, index)} | nuclei)
+            rows.append((index, count, density))
+    names = [name for name in parts[0] if name not in {"touches_edge", "density"}]
+    table = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in names})
     return table, pd.DataFrame(rows, columns=["patch", "nuclei", "density"])
 
 
