@@ -135,7 +135,7 @@ def synthetic_nuclei(name: str) -> list[str]:
     rows = []
     for seed in NUCLEI_SEEDS:
         folder = OUT / f"{name}-{seed}"
-        generate(folder / "cohort", patients=120, seed=seed, reporter=ConsoleReporter())
+        generate(folder / "cohort", patients=60, seed=seed, reporter=ConsoleReporter())
         os.environ["AXILLA_SYNTHETIC"] = str(folder)
         metrics = run(load_config(HERE / f"{name}.yaml"), reporter=ConsoleReporter()).metrics or {}
         area = metrics["methods"][NUCLEI]["test"]["auc"]["value"]

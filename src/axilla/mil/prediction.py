@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from axilla.mil.model import DLCNB
 
 BAGS_AT_ONCE = 16
+"""At least: so many bags of ten patches of VGG16_BN are 16 MB."""
+NUMBERS_AT_ONCE = 2**22
+"""More bags where they are small, up to so many numbers."""
 
 
 def predict_patients(
@@ -119,7 +122,7 @@ def _scored(
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     results: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
     with torch.inference_mode():
-        for batch in batches(bags, slides=slides, size=BAGS_AT_ONCE):
+        for batch in batches(bags, slides=slides, size=_at_once(bags, slides)):
             clinical = None if batch.clinical is None else batch.clinical.to(device)
             output = model(batch.instances.to(device), batch.lengths, clinical)
             scores = output.logits.double().softmax(dim=1).cpu().numpy()  # [B, K]
@@ -128,6 +131,16 @@ def _scored(
                 (scores[i], attention[i, :length]) for i, length in enumerate(batch.lengths)
             )
     return results
+
+
+def _at_once(bags: Sequence[BagOfSlide], slides: Mapping[str, Instances]) -> int:
+    """How many bags a step takes: more of what is small and in memory."""
+    largest = max(bags, key=lambda bag: len(bag.indices), default=None)
+    held = slides[largest.slide_id] if largest is not None and isinstance(slides, dict) else None
+    if largest is None or not isinstance(held, np.ndarray):
+        return BAGS_AT_ONCE
+    numbers = held[:1].size * len(largest.indices)
+    return max(BAGS_AT_ONCE, NUMBERS_AT_ONCE // max(1, numbers))
 
 
 def covering_bags(
