@@ -3,8 +3,14 @@
 import cv2
 import numpy as np
 import pytest
+from skimage.morphology import reconstruction
 
-from axilla.nuclei.splitting import split_nuclei, typical_radius_px, without_slivers
+from axilla.nuclei.splitting import (
+    flooded_relief,
+    split_nuclei,
+    typical_radius_px,
+    without_slivers,
+)
 
 
 def disc(y, x, radius, shape=(60, 80)):
@@ -107,3 +113,18 @@ def test_an_empty_mask_has_nothing():
     assert (found.shape, found.dtype, found.max()) == ((20, 30), np.int32, 0)
     assert typical_radius_px(found) is None
     assert without_slivers(found).max() == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("lowest", [0.0, -0.2])
+def test_the_flood_is_scikit_images(seed, lowest):
+    """Of discs at random with a rippled depth, where some is below the background's too."""
+    rng = np.random.default_rng(seed)
+    nuclear = np.zeros((60, 80), bool)
+    for _ in range(int(rng.integers(1, 15))):
+        nuclear |= disc(*rng.uniform((0, 0), (60, 80)), rng.uniform(2, 14))
+    depth = depth_of(nuclear, radius=8) + rng.uniform(lowest, 0.3, nuclear.shape)
+    relief = np.where(nuclear, depth, 0).astype(np.float32)
+    for valley in (0.05, 0.1, 3.0):
+        expected = reconstruction(relief - np.float32(valley), relief)
+        np.testing.assert_array_equal(flooded_relief(relief, nuclear, valley), expected)
