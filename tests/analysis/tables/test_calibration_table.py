@@ -67,6 +67,26 @@ def test_missing_figures_and_clipped_predictions_are_told_in_notes():
     )
 
 
+def test_more_classes_have_a_row_each_after_one_of_all():
+    entry = make_metrics()["methods"]["clinical"]["test"]["calibration"]
+    reason = "only 4 patients are positive, and the fit asks for 10 of each class"
+    rare = entry | {"slope": figure(None, reason=reason), "clipped": 2}
+    cohort = {
+        "n": 218, "brier": figure(0.41, 0.35, 0.48),
+        "calibration_by_class": {"N0": entry, "N+(>=3)": rare},
+    }  # fmt: skip
+    table = calibration_table({"methods": {"clinical": {"test": cohort}}})
+    assert table.frame["Class"].tolist() == ["all", "N0", "N+(>=3)"]
+    assert table.frame["Brier score"].tolist() == [
+        "0.410 [0.350, 0.480]", "0.199 [0.174, 0.223]", "0.199 [0.174, 0.223]",
+    ]  # fmt: skip
+    assert table.frame["Slope"].tolist() == ["", "0.83 [0.55, 1.10]", "–"]
+    assert table.notes[1].startswith("Each class is set against all others together.")
+    where = "Clinical data only, independent test, class N+(>=3)"
+    assert f"{where}, Slope: {reason}." in table.notes
+    assert table.notes[-1].startswith(f"{where}: 2 of 218 predictions")
+
+
 def test_methods_that_lack_the_same_figures_are_told_at_once():
     reason = "only 8 patients are positive, and the fit asks for 10 of each class"
     few = make_metrics()["methods"]["clinical"]["test"]["calibration"] | {
