@@ -27,7 +27,7 @@ def test_a_panel_a_class_fits_a_page(classes: int, rows: int) -> None:
         shown = [t for t in drawn.figure.findobj(Text) if t.get_visible() and t.get_text()]
     assert drawn.name == "calibration_mine"
     assert box.width <= PAGE_IN + 0.02
-    assert box.height <= rows * 0.45 * PAGE_IN + 0.3
+    assert box.height <= rows * 0.46 * PAGE_IN + 0.3
     assert min(float(text.get_fontsize()) for text in shown) >= 6
     panels = [axes for axes in drawn.figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in panels] == [

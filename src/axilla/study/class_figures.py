@@ -47,9 +47,9 @@ def class_reliability_drawn(
         return None
     columns = min(COLUMNS, len(present))
     rows = math.ceil(len(present) / columns)
-    figure = Figure(figsize=(PAGE_IN, rows * 0.45 * PAGE_IN + 0.2))
+    figure = Figure(figsize=(PAGE_IN, rows * 0.46 * PAGE_IN + 0.2))
     # The strips hang beneath their panels, where the layout does not look.
-    figure.set_layout_engine("constrained", h_pad=0.04 if rows == 1 else 0.2)
+    figure.set_layout_engine("constrained", h_pad=0.04 if rows == 1 else 0.13)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     handles: dict[str, Artist] = {}
     numbers = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from axilla.analysis.tables.printed import PrintedTable, format_figure, told_reasons
+from axilla.analysis.tables.printed import PrintedTable, format_figure, format_number, told_reasons
 from axilla.core.errors import StatisticsError
 from axilla.core.methods import method_title
 from axilla.core.types import COHORT_TITLES
@@ -26,6 +26,13 @@ _IDEAL = (
     "Of perfectly calibrated predictions O/E (positives observed by expected) and the slope are 1 "
     "and the intercept is 0; a slope below 1 means predictions that are too extreme. A useful "
     "model's scaled Brier score is above 0. In brackets 95% confidence intervals."
+)
+_INDEX = "ICI (by chance; 95%)"
+_INDEX_TOLD = (
+    "ICI: the integrated calibration index, the mean distance between predicted and observed risk "
+    "over the patients; 0 is ideal. It has no interval. In round brackets what is expected by "
+    "chance alone for perfectly calibrated scores of this many patients: the mean, and what 95% of "
+    "such cohorts stay below."
 )
 
 
@@ -82,12 +89,14 @@ def calibration_table(
                     for key, (heading, _) in _COLUMNS.items()
                     if key in entry and (entry[key]["value"] is None or entry[key]["low"] is None)
                 ]
+                if "ici" in entry and entry["ici"]["value"] is None:
+                    missing.append((title, where, "ICI", entry["ici"]["reason"]))
                 if entry.get("clipped"):
                     clipped.append(_clipped(f"{title}, {where}", entry))
     headings = [heading for heading, _ in _COLUMNS.values()]
     of_class = ["Class"] if by_class else []
-    frame = pd.DataFrame(rows, columns=["Method", "Cohort", *of_class, "n", *headings])
-    notes = (_IDEAL, *([_BY_CLASS] if by_class else []))
+    frame = pd.DataFrame(rows, columns=["Method", "Cohort", *of_class, "n", *headings, _INDEX])
+    notes = (_IDEAL, _INDEX_TOLD, *([_BY_CLASS] if by_class else []))
     return PrintedTable(frame, (*notes, *told_reasons(_places(missing)), *clipped))
 
 
@@ -108,10 +117,20 @@ def _entries(
 
 
 def _figures(entry: Mapping[str, Any]) -> dict[str, str]:
-    return {
+    told = {
         heading: format_figure(entry[key], decimals=decimals) if key in entry else ""
         for key, (heading, decimals) in _COLUMNS.items()
     }
+    return told | {_INDEX: _index(entry["ici"]) if "ici" in entry else ""}
+
+
+def _index(entry: Mapping[str, Any]) -> str:
+    """`0.031 (0.025; 0.048)`."""
+    value = format_figure(entry, decimals=3)
+    chance = entry.get("by_chance")
+    if chance is None:
+        return value
+    return f"{value} ({format_number(chance['mean'], 3)}; {format_number(chance['upper'], 3)})"
 
 
 def _clipped(where: str, entry: Mapping[str, Any]) -> str:
