@@ -10,7 +10,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
@@ -75,6 +75,32 @@ def render(sketches: Path) -> Iterator[Callable[..., bytes]]:
 def drawn(render: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures of statistics are drawn as users see them."""
     monkeypatch.setattr("axilla.study.evaluating.rendered", render)
+
+
+class Answer(NamedTuple):
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def axilla(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Run a command in this process, as the console script would."""
+    from axilla.cli import main
+
+    def call(*args: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["axilla", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        code = ended.value.code
+        return Answer(0 if code is None else int(code), said.out, said.err)
+
+    return call
 
 
 @pytest.fixture

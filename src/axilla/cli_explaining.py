@@ -36,7 +36,8 @@ def explain(
         typer.Option(
             "--audit",
             help="Draw outlines and patches, kept and dropped, over every slide instead; needs no "
-            "training. Slides that cannot be drawn are named on its page.",
+            "training. A slide whose annotation cannot be read is shown alone, one that cannot be "
+            "opened is named.",
         ),
     ] = False,
 ) -> None:

@@ -111,7 +111,12 @@ def recalibrate(
 
     from axilla.analysis.recalibration import RecalibrationMethod
     from axilla.study.gathering import gather_predictions
-    from axilla.study.recalibrating import recalibrate_predictions, write_recalibrated
+    from axilla.study.recalibrating import (
+        correction_sentence,
+        recalibrate_predictions,
+        sample_note,
+        write_recalibrated,
+    )
 
     frame = gather_predictions([str(predictions)]).frame
     # `fit_recalibration` refuses a method that there is not.
@@ -119,8 +124,10 @@ def recalibrate(
     found = recalibrate_predictions(frame, sample=on, method=chosen)
     written, _ = write_recalibrated(found, sample=on, out=out)
     for name, one in found.corrections.items():
-        say(f"{name}: {one.method}, fitted on {one.n:,} patients, {one.positives:,} positive")
+        say(correction_sentence(name, one))
+    if (note := sample_note(on)) is not None:
+        say(f"{note}.")
     say(
         f"{written} holds the other cohorts. Thresholds are of the old probabilities: choose one "
-        "anew, such as `axilla evaluate --predictions ... --threshold 0.5`."
+        f"anew, such as `axilla evaluate --predictions {written} --threshold 0.5 --out ...`."
     )

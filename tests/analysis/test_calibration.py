@@ -9,6 +9,7 @@ from scipy.special import expit
 from sklearn.metrics import brier_score_loss
 
 from axilla.analysis.calibration import Calibration, calibration, calibration_entry
+from axilla.analysis.index_by_chance import index_by_chance
 from axilla.analysis.logistic import log_odds
 from axilla.core.errors import StatisticsError
 
@@ -220,6 +221,9 @@ def test_the_entry_is_json_with_every_figure():
     assert len(entry["curve"]["groups"]) == 5
     assert entry["ici"]["value"] > 0.05
     assert entry["ici"]["low"] is None
+    chance = entry["ici"]["by_chance"]
+    assert chance == index_by_chance(probabilities).as_json()
+    assert 0 < chance["mean"] < chance["upper"]
 
 
 def test_scores_that_are_no_probabilities_are_refused():

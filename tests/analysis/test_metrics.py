@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
+from sklearn.metrics import brier_score_loss, confusion_matrix, f1_score, roc_auc_score
 
 from axilla.analysis.metrics import evaluate
 from axilla.analysis.roc import auc_estimate, compare_paired
@@ -240,6 +240,21 @@ def test_three_classes_against_scikit_learn():
     assert macro_f1["low"] < macro_f1["value"] < macro_f1["high"]
     assert macro_f1["bootstrap"]["patients"] == 90
     assert macro_f1 == run(frame)["methods"]["dl-cnb+c"]["test"]["macro_f1"]
+
+
+def test_three_classes_are_calibrated_and_decided_upon():
+    frame, scores = make_three_class_predictions()
+    entry = run(frame)["methods"]["dl-cnb+c"]["test"]
+    truth = np.eye(3)[frame["label"]]
+    for index, name in enumerate(("N0", "N1-2", "N3+")):
+        found = entry["calibration_by_class"][name]
+        assert found["brier"]["value"] == brier_score_loss(truth[:, index], scores[:, index])
+    assert entry["brier"]["value"] == pytest.approx(np.mean(np.sum((scores - truth) ** 2, axis=1)))
+    # The names are not the paper's, and nobody else's stages are guessed at.
+    assert "not node stages" in entry["decision_curve"]["reason"]
+    paper = {"score_N1-2": "score_N+(1-2)", "score_N3+": "score_N+(>=3)"}
+    renamed = run(frame.rename(columns=paper))["methods"]["dl-cnb+c"]["test"]["decision_curve"]
+    assert renamed["positives"] == 60
 
 
 def test_the_papers_three_class_matrix():

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+import yaml
 
-from axilla.core.config import StudyConfig
+from axilla.core.config import StudyConfig, load_config
+from axilla.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+LEAST = {"cohort": "cohort.csv", "slides": "slides", "endpoint": "n0-vs-npos"}
 ROWS = [
     {"patient_id": "007", "nodes": "0", "age": "40", "tumor_size_cm": "2.1", "er": "Positive"},
     {"patient_id": "8", "nodes": "1", "age": "50", "tumor_size_cm": "1.0", "er": "negative"},
@@ -48,3 +51,32 @@ def study(tmp_path: Path) -> Callable[..., StudyConfig]:
         return StudyConfig.model_validate(settings)
 
     return make
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    def from_text(text: str) -> StudyConfig:
+        path = tmp_path / "study.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path)
+
+    return from_text
+
+
+@pytest.fixture
+def load_with(load):
+    """The least study file with some keys set."""
+    return lambda **keys: load(yaml.safe_dump({**LEAST, **keys}))
+
+
+@pytest.fixture
+def refusal(load_with, tmp_path: Path):
+    """What is said of the least study file with some keys set, without file and remedy."""
+
+    def cause(**keys: object) -> str:
+        with pytest.raises(ConfigError) as caught:
+            load_with(**keys)
+        assert caught.value.problem.file == tmp_path / "study.yaml"
+        return caught.value.problem.cause
+
+    return cause

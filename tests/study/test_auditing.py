@@ -42,14 +42,16 @@ class Told(Silent):
 
 @pytest.fixture
 def settings(plain_study: Make) -> dict[str, Any]:
-    """Too few for a split: A in order, B repaired, C outside, D without JSON, E no outline."""
-    rows = [f"{p},50,2,positive,positive,negative,{i % 2}" for i, p in enumerate("ABCDEF")]
-    made = plain_study(rows, list("ABCDE"))
+    """Too few to split: A in order, B repaired, C outside, D no JSON, E no outline, G cut off."""
+    rows = [f"{p},50,2,positive,positive,negative,{i % 2}" for i, p in enumerate("ABCDEFG")]
+    made = plain_study(rows, list("ABCDEG"))
     notes = made["slides"].parent / "annotations"
-    for patient, ring in {"A": SQUARE, "B": BOWTIE, "C": FAR}.items():
+    for patient, ring in {"A": SQUARE, "B": BOWTIE, "C": FAR, "G": SQUARE}.items():
         text = json.dumps({"positive": [{"vertices": ring}]})
         (notes / f"{patient}.json").write_text(text, encoding="utf-8")
     (notes / "D.json").write_text("{", encoding="utf-8")
+    whole = made["slides"] / "G.png"
+    whole.write_bytes(whole.read_bytes()[:40])
     # Weights that are nowhere: what is cut can be looked at without them.
     encoder = {"name": "resnet50", "weights": str(made["out"] / "none.safetensors")}
     return made | {"annotations": notes, "encoder": encoder}
@@ -64,13 +66,13 @@ def audit(settings: dict[str, Any]) -> tuple[Path, Told]:
 
 def test_every_slide_is_drawn_and_every_trouble_named(settings: dict[str, Any]) -> None:
     page, told = audit(settings)
-    assert told.lines[-1] == "audit: 4 slides, 1 cannot be drawn, 4 drawn now"
+    assert told.lines[-1] == "audit: 5 slides, 1 cannot be drawn, 5 drawn now"
     assert {p.name for p in page.parent.iterdir()} == {
-        "A.png", "B.png", "C.png", "E.png", "index.html",
+        "A.png", "B.png", "C.png", "D.png", "E.png", "index.html",
     }  # fmt: skip
     text = page.read_text(encoding="utf-8")
     cards = dict(re.findall(r"<li[^>]*>(?:(?!</li>).)*?<h2>(\w)</h2>(.*?)</li>\n", text, re.DOTALL))
-    assert list(cards) == ["B", "C", "D", "E", "A"], "those with a remark first"
+    assert list(cards) == ["B", "C", "D", "E", "G", "A"], "those with a remark first"
     assert "No annotation: all tissue that is found was taken." in cards["E"]
     assert "No annotation" not in cards["A"] + cards["B"]
     assert "Patches: 16 kept, 0 dropped." in cards["A"]
@@ -79,7 +81,11 @@ def test_every_slide_is_drawn_and_every_trouble_named(settings: dict[str, Any]) 
     assert "neither JSON nor XML" in cards["D"]
     assert re.search(r"<li>F: There is no slide F\.", text)
     assert 'src="A.png"' in text
-    assert 'src="D.png"' not in text
+    assert "6 slides; 5 with a remark come first" in text
+    assert 'src="D.png"' in text, "the slide alone"
+    assert "Not cut into patches." in cards["D"]
+    assert 'src="G.png"' not in text, "nothing of it can be shown"
+    assert "slide G" in cards["G"] or "G.png" in cards["G"]
     assert not (settings["out"] / "split.csv").exists(), "nothing but what was cut"
 
 
@@ -99,6 +105,16 @@ def test_pictures_show_what_was_dropped(settings: dict[str, Any]) -> None:
     assert image[outside].mean((0, 1)) == pytest.approx(slide[outside].mean((0, 1)), abs=6)
 
 
+def test_a_slide_without_a_readable_annotation_is_shown_alone(settings: dict[str, Any]) -> None:
+    page, _ = audit(settings)
+    image = np.asarray(Image.open(page.parent / "D.png").convert("RGB")).astype(int)
+    slide = np.asarray(Image.open(settings["slides"] / "D.png").convert("RGB")).astype(int)
+    assert image.shape == slide.shape
+    # As the slide but for the palette of 256 colours: not a line, not a shade of a patch.
+    assert np.abs(image - slide).mean() < 3
+    assert (np.abs(image[4:12] - 255) <= 6).all()
+
+
 def test_a_second_audit_draws_nothing(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,12 +127,13 @@ def test_a_second_audit_draws_nothing(
     )
     _, told = audit(settings)
     assert {p: p.stat().st_mtime_ns for p in page.parent.iterdir()} == before
-    assert (drawn, told.lines[-1]) == ([], "audit: 4 slides, 1 cannot be drawn, done before")
+    assert (drawn, told.lines[-1]) == ([], "audit: 5 slides, 1 cannot be drawn, done before")
+    assert "neither JSON nor XML" in page.read_text(encoding="utf-8"), "still beside its picture"
     (page.parent / "A.png").unlink()
     text = json.dumps({"positive": [{"vertices": SQUARE}]})
     (settings["annotations"] / "D.json").write_text(text, encoding="utf-8")
     _, told = audit(settings)
-    assert (len(drawn), told.lines[-1]) == (2, "audit: 5 slides, 2 drawn now")
+    assert (len(drawn), told.lines[-1]) == (2, "audit: 5 slides, 1 cannot be drawn, 2 drawn now")
 
 
 def test_several_images_share_a_picture(plain_study: Make) -> None:
@@ -156,7 +173,7 @@ def test_check_and_tile_tell_repairs(settings: dict[str, Any]) -> None:
     told = Told()
     check(config, reporter=told)
     note, bare = told.lines
-    assert "1 of 5 slides has no annotation (E)" in bare
+    assert "1 of 6 slides has no annotation (E)" in bare
     assert "patient B" in note
     assert "1 of 1 regions of slide B has an outline that crosses itself" in note
 

@@ -151,6 +151,36 @@ def test_three_grades_are_measured_and_shown(table: Callable[..., dict[str, Any]
     table2 = pd.read_csv(config.out / "tables" / "table2.csv", dtype=str, keep_default_na=False)
     assert table2["Class"].tolist()[:4] == ["all", "G1", "G2", "G3"]
     assert (config.out / "figures" / "roc_clinical_test.csv").is_file()
+    assert list(entry["calibration_by_class"]) == ["G1", "G2", "G3"]
+    calibration = pd.read_csv(config.out / "tables" / "calibration.csv", dtype=str)
+    assert calibration["Class"].tolist()[:4] == ["all", "G1", "G2", "G3"]
+    drawn = pd.read_csv(config.out / "figures" / "calibration_clinical.csv")
+    assert drawn.groupby("class")["n"].sum().to_dict() == {"G1": 24, "G2": 24, "G3": 24}
+    assert "Calibration, Clinical data only" in report
+    assert "There is no decision curve: these classes are not node stages" in report
+    assert not (config.out / "figures" / "decision_curve.svg").exists()
+
+
+@pytest.mark.usefixtures("coarse_pictures", "drawn")
+def test_three_node_stages_have_the_sentinel_question_answered(
+    table: Callable[..., dict[str, Any]],
+) -> None:
+    config = study(table(endpoint="n0-vs-n1-2-vs-n3plus"))
+    metrics = run(config).metrics
+    assert metrics is not None
+    curve = metrics["methods"]["clinical"]["test"]["decision_curve"]
+    scores = pd.read_csv(config.out / "predictions.csv")
+    tested = scores[scores["cohort"] == "test"]
+    positive, risk = tested["label"] > 0, 1 - tested["score_N0"]
+    assert (curve["n"], curve["positives"]) == (len(tested), int(positive.sum()))
+    point = next(p for p in curve["points"] if p["threshold"] == 0.5)
+    assert point["avoided_per_100"]["value"] == pytest.approx(100 * (risk < 0.5).mean())
+    missed = ((risk < 0.5) & positive).mean()
+    assert point["missed_per_100"]["value"] == pytest.approx(100 * missed)
+    report = " ".join((config.out / "report.html").read_text(encoding="utf-8").split())
+    assert "would be spared the sentinel node biopsy" in report
+    assert "taken together: a patient&#39;s risk is 1 - P(N0)" in report
+    assert (config.out / "figures" / "decision_curve.svg").is_file()
 
 
 @pytest.mark.usefixtures("coarse_pictures")

@@ -60,8 +60,23 @@ def test_the_command_writes_both_files(tmp_path: Path) -> None:
     one = recalibration_from_json(record["methods"]["m"])
     assert (one.method, one.n) == ("intercept", 500)
     assert "fitted on 500 patients" in result.output
+    risks = [f"{expit(one.intercept + logit(p)):.1%}" for p in (0.1, 0.3, 0.5)]
+    assert f"risks of 10%, 30%, 50% become {', '.join(risks)}" in " ".join(result.output.split())
+    assert "note" not in record
     written = pd.read_csv(out / "predictions.csv")
     assert (len(written), set(written["cohort"])) == (1000, {"external"})
+
+
+def test_patients_who_trained_the_model_are_no_sites_sample(tmp_path: Path) -> None:
+    source, out = tmp_path / "predictions.csv", tmp_path / "new"
+    site().replace({"cohort": {"sample": "train"}}).to_csv(source, index=False)
+    command = ["recalibrate", str(source), "--on", "train", "--out", str(out)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    told = "The patients of `train` trained the models"
+    assert told in " ".join(result.output.split())
+    record = json.loads((out / "recalibration.json").read_text(encoding="utf-8"))
+    assert record["note"].startswith(told)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtri
 
+from axilla.analysis.index_by_chance import index_by_chance
 from axilla.analysis.intervals import as_json
 from axilla.analysis.logistic import count_clipped, fit_logistic, log_odds, parse_probabilities
 from axilla.analysis.reliability import reliability_curve
@@ -19,6 +20,8 @@ from axilla.core.types import Estimate
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from axilla.analysis.reliability import ReliabilityCurve
+
     _Floats = NDArray[np.float64]
 
 LEAST_OF_A_CLASS = 10
@@ -28,7 +31,7 @@ intercept and slope; the positives, for observed/expected; both together, for th
 _Z = float(ndtri(0.975))
 _NO_INDEX_INTERVAL = (
     "it is never below zero, and redrawn patients only raise it, so that a bootstrap interval of a "
-    "well calibrated model lies above the truth"
+    "well calibrated model lies above the truth; `by_chance` says what to compare it with"
 )
 
 
@@ -119,7 +122,9 @@ def calibration_entry(
     dict
         `n`, `positives`, `clipped` (predictions so near to 0 or 1 that intercept, slope and smooth
         curve took their log-odds as of `logistic.CLIP`), every field of `Calibration` and `ici`
-        (integrated calibration index, a probability) as value, low and high, and `curve`.
+        (integrated calibration index, a probability) as value, low and high, and `curve`. In place
+        of an interval `ici` has `by_chance`, what perfectly calibrated predictions come to (see
+        `index_by_chance`); None where that cannot be told.
     """
     truth, values = parse_probabilities(labels, probabilities)
     figures = calibration(truth, values)
@@ -129,13 +134,17 @@ def calibration_entry(
         "positives": int(truth.sum()),
         "clipped": count_clipped(values),
         **{field.name: as_json(getattr(figures, field.name)) for field in fields(figures)},
-        "ici": as_json(
-            Estimate(math.nan, reason=curve.reason)
-            if curve.index is None
-            else Estimate(curve.index, reason=_NO_INDEX_INTERVAL)
-        ),
+        "ici": _index(curve, values),
         "curve": curve.as_json(),
     }
+
+
+def _index(curve: ReliabilityCurve, values: _Floats) -> dict[str, Any]:
+    if curve.index is None:
+        return as_json(Estimate(math.nan, reason=curve.reason))
+    chance = index_by_chance(values)
+    entry = as_json(Estimate(curve.index, reason=_NO_INDEX_INTERVAL))
+    return entry | {"by_chance": None if chance is None else chance.as_json()}
 
 
 def _too_few(truth: _Floats) -> str | None:

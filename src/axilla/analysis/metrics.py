@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel
 
+from axilla.analysis.class_use import class_use_entry
 from axilla.analysis.clinical_use import clinical_use_entry, locked_rules, subgroup_entries
 from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
 from axilla.analysis.folds import fold_thresholds, summarise_folds
@@ -78,7 +79,8 @@ def evaluate(
         cross-validation there is also `folds` (see `summarise_folds`), and the cohorts' entries
         pool each patient's scores, as their `note` says. An ensemble's entries have `spread`: mean
         and largest SD over its members, over the patients. Of two classes each entry has what
-        `clinical_use_entry` adds, and `subgroups` holds the test cohort's.
+        `clinical_use_entry` adds, and `subgroups` holds the test cohort's; of more classes it has
+        what `class_use_entry` adds.
 
     Raises
     ------
@@ -116,6 +118,7 @@ def evaluate(
                 )  # fmt: skip
             else:
                 entry = multiclass_entry(part.labels, part.scores, classes=table.classes)
+                entry |= class_use_entry(part, classes=table.classes)
             entry |= _spread(part)
             if table.folded:
                 mean = binary and locked is None and is_chosen_on_validation(threshold_rule)

@@ -31,6 +31,8 @@ doi:10.1016/S0895-4356(96)00236-3); for a curve that is told from chance, Van Ca
 _KNOTS = {4: (0.05, 0.35, 0.65, 0.95), 3: (0.1, 0.5, 0.9)}
 """Where the spline's knots lie, as shares of the patients (Harrell, Regression Modeling Strategies,
 2nd edition, Table 2.3)."""
+EVENTS_FOR_ALL_KNOTS = EVENTS_PER_COEFFICIENT * (max(_KNOTS) - 1)
+"""Patients of the rarer class from which on the smooth curve has all its knots."""
 _POINTS = 101
 
 
@@ -149,9 +151,10 @@ def _groups(
 
 def _smooth(truth: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[SmoothCurve, float]:
     linear = log_odds(values)
-    knots = _knots(truth, linear)
+    positives = int(truth.sum())
+    knots = spline_knots(min(positives, len(truth) - positives), linear)
     try:
-        fit = fit_logistic(truth, _spline(linear, knots))
+        fit = fit_logistic(truth, spline_columns(linear, knots))
     except StatisticsError as error:
         raise StatisticsError(
             "the spline's likelihood has no maximum: the predictions separate the classes, or "
@@ -159,10 +162,10 @@ def _smooth(truth: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[Sm
             "Look at the groups instead.",
         ) from error
     grid = np.linspace(values.min(), values.max(), _POINTS)
-    design = _spline(log_odds(grid), knots)
+    design = spline_columns(log_odds(grid), knots)
     centre, half = design @ fit.coefficients, _half_width(design, fit)
     curve = SmoothCurve(grid, expit(centre), expit(centre - half), expit(centre + half))
-    own = expit(_spline(linear, knots) @ fit.coefficients)
+    own = expit(spline_columns(linear, knots) @ fit.coefficients)
     return curve, float(np.mean(np.abs(own - values)))
 
 
@@ -172,8 +175,21 @@ def _half_width(design: NDArray[np.float64], fit: LogisticFit) -> NDArray[np.flo
     return np.asarray(ndtri(0.975) * np.sqrt(np.maximum(variance, 0.0)))
 
 
-def _knots(truth: NDArray[np.float64], linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    rarer = int(min(truth.sum(), len(truth) - truth.sum()))
+def spline_knots(rarer: int, linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where the smooth curve's knots lie, in log-odds: three or four.
+
+    Parameters
+    ----------
+    rarer
+        Patients of the rarer class.
+    linear
+        [n], the predictions' log-odds.
+
+    Raises
+    ------
+    StatisticsError
+        There are too few patients, or too many equal predictions.
+    """
     for count, shares in _KNOTS.items():
         if rarer < EVENTS_PER_COEFFICIENT * (count - 1):
             continue
@@ -189,8 +205,8 @@ def _knots(truth: NDArray[np.float64], linear: NDArray[np.float64]) -> NDArray[n
     )
 
 
-def _spline(linear: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intercept, the log-odds, and Harrell's terms, which are straight beyond the outer knots."""
+def spline_columns(linear: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intercept, the log-odds, and Harrell's terms, straight beyond the outer knots, [n, knots]."""
     last, before = knots[-1], knots[-2]
     width = (last - knots[0]) ** 2
     columns = [np.ones_like(linear), linear]

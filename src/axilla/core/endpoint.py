@@ -10,7 +10,7 @@ from axilla.core.config import ClassesEndpoint, ColumnEndpoint, NodeEndpoint
 from axilla.core.table import parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Stage = Literal["N0", "N+(1-2)", "N+(>=3)", "N(+)"]
 
@@ -63,6 +63,11 @@ class Unclear:
 def class_names(endpoint: NodeEndpoint | ColumnEndpoint | ClassesEndpoint) -> tuple[str, ...]:
     """Names of the classes, negative first."""
     return _CLASSES[endpoint] if isinstance(endpoint, str) else endpoint.names
+
+
+def are_node_classes(classes: Sequence[str]) -> bool:
+    """Whether these are the classes of a node endpoint whose negative class is N0."""
+    return classes[0] == "N0" and tuple(classes) in _CLASSES.values()
 
 
 def node_stage(*, nodes: str | None, aln_status: str | None) -> Stage | Unclear:

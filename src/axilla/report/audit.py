@@ -18,7 +18,7 @@ class AuditCard:
     slide_id: str
     patient_id: str
     picture: str | None
-    """The picture's file name, beside the page; None where the slide cannot be drawn."""
+    """The picture's file name, beside the page; None where the slide cannot be opened."""
     caption: str
     remarks: tuple[str, ...] = ()
     """What somebody should look at."""

@@ -60,11 +60,22 @@ class View:
     """Level-0 pixels [n, 2]."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """What could be read of a slide."""
+
+    views: tuple[View, ...]
+    """None where the slide itself cannot be opened."""
+    problem: Problem | None = None
+    """Why there are no regions in the views, or no views."""
+
+
 def audit_slides(config: StudyConfig, *, reporter: Reporter) -> Path | None:
     """Draw regions and patches of every slide, and write the page that shows them all.
 
     Slides are cut first where they are not. Slides with problems of their own are drawn as far as
-    can be, for that is what an audit is for; the page names each problem.
+    can be, for that is what an audit is for: one whose annotation cannot be read alone, without
+    outlines; one that cannot be opened not at all. The page names each problem.
 
     Returns
     -------
@@ -95,9 +106,13 @@ def _audit(config: StudyConfig, *, reporter: Reporter) -> Path:
     tiles = tile_slides(checked.cohort, config=config, exclude_failed=True, reporter=reporter)
     everybody = read_everybody(config)
     slides = slides_of((*everybody.cohort.patients, *everybody.unusable))
-    failed, drawn_now = _draw_all(slides, config=config, reporter=reporter)
+    failed, alone, drawn_now = _draw_all(slides, config=config, reporter=reporter)
     layout = Layout(config.out)
-    page = _page(slides, _reasons(checked.problems, tiles.cohort), failed, config)
+    reasons = _reasons(checked.problems, tiles.cohort)
+    for slide in slides:
+        if (problem := alone.get(slide.slide_id)) is not None:
+            reasons.setdefault(slide.patient_id, [_sentence(problem)])
+    page = _page(slides, reasons, failed, config)
     write_if_new(layout.audit_index, render_audit(page))
     reporter.done(
         "audit",
@@ -110,8 +125,15 @@ def _audit(config: StudyConfig, *, reporter: Reporter) -> Path:
 
 def _draw_all(
     slides: Sequence[Slide], *, config: StudyConfig, reporter: Reporter
-) -> tuple[dict[str, Problem], int]:
-    """Draw what is not drawn yet: problems by slide that cannot be, and how many were drawn."""
+) -> tuple[dict[str, Problem], dict[str, Problem], int]:
+    """Draw what is not drawn yet.
+
+    Returns
+    -------
+    tuple
+        Problems of slides that cannot be drawn, of those drawn alone just now, and how many were
+        drawn.
+    """
     layout = Layout(config.out)
     todo: list[tuple[Slide, str]] = []
     for slide in slides:
@@ -119,30 +141,32 @@ def _draw_all(
         if not store.step_is_done(layout.out, f"audit/{slide.slide_id}", key=key):
             todo.append((slide, key))
     failed: dict[str, Problem] = {}
+    alone: dict[str, Problem] = {}
     # Decoders release the interpreter's lock, so slides are read in threads while one is drawn.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, WORKERS)) as pool:
         read = partial(_read, config=config)
         ahead = _ahead(pool, read, [slide for slide, _ in todo])
         for slide, key in reporter.track(todo, "Drawing patches"):
-            views = next(ahead)
-            if isinstance(views, Problem):
-                failed[slide.slide_id] = views
+            opened = next(ahead)
+            if opened.problem is not None:
+                (alone if opened.views else failed)[slide.slide_id] = opened.problem
+            if not opened.views:
                 continue
             grid = _grid(slide, config)
             side = grid.size_level0 if grid is not None else SlidePixels(config.patches.size)
             path = layout.audit(slide.slide_id)
-            store.write_bytes(path, _picture(views, size_level0=side))
+            store.write_bytes(path, _picture(opened.views, size_level0=side))
             store.write_step(layout.out, f"audit/{slide.slide_id}", key=key, files=[path])
-    return failed, len(todo) - len(failed)
+    return failed, alone, len(todo) - len(failed)
 
 
 def _ahead(
     pool: ThreadPoolExecutor,
-    read: Callable[[Slide], tuple[View, ...] | Problem],
+    read: Callable[[Slide], Opened],
     slides: Sequence[Slide],
-) -> Iterator[tuple[View, ...] | Problem]:
+) -> Iterator[Opened]:
     """Results in order, no more than a few of them held."""
-    waiting: deque[Future[tuple[View, ...] | Problem]] = deque()
+    waiting: deque[Future[Opened]] = deque()
     for slide in slides:
         waiting.append(pool.submit(read, slide))
         if len(waiting) > WORKERS:
@@ -151,15 +175,31 @@ def _ahead(
         yield waiting.popleft().result()
 
 
-def _read(slide: Slide, *, config: StudyConfig) -> tuple[View, ...] | Problem:
+def _read(slide: Slide, *, config: StudyConfig) -> Opened:
     try:
-        regions = regions_of(slide, config=config)
-        grid = _grid(slide, config)
+        regions, grid = regions_of(slide, config=config), _grid(slide, config)
         if config.regions == "patches":
-            return tuple(_view_of_files(slide, region, grid) for region in regions)
-        return tuple(_view(slide, image, regions, grid, config=config) for image in slide.images)
+            return Opened(tuple(_view_of_files(slide, region, grid) for region in regions))
+        return Opened(_views(slide, regions, grid, config=config))
     except AxillaError as error:
-        return error.problem
+        return _alone(slide, error.problem, config=config)
+
+
+def _alone(slide: Slide, problem: Problem, *, config: StudyConfig) -> Opened:
+    """The slide without regions, if it can be opened, for whoever looks for what went wrong."""
+    if config.regions == "patches":
+        return Opened((), problem)
+    try:
+        return Opened(_views(slide, (), None, config=config), problem)
+    except AxillaError:
+        # The slide's own trouble is the one that was met first, or stands behind it.
+        return Opened((), problem)
+
+
+def _views(
+    slide: Slide, regions: tuple[Region, ...], grid: PatchGrid | None, *, config: StudyConfig
+) -> tuple[View, ...]:
+    return tuple(_view(slide, image, regions, grid, config=config) for image in slide.images)
 
 
 def _view_of_files(slide: Slide, region: Region, grid: PatchGrid | None) -> View:

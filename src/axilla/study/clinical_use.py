@@ -25,7 +25,9 @@ from axilla.analysis.tables.prevalence_table import prevalence_table
 from axilla.analysis.tables.printed import PrintedTable
 from axilla.analysis.tables.subgroup_table import subgroup_table
 from axilla.core.methods import method_title
-from axilla.study.evaluation_figures import Drawn, pooled_scores
+from axilla.study.class_figures import class_reliability_drawn, decided_scores
+from axilla.study.evaluation_figures import Drawn, pooled_class_scores, pooled_scores
+from axilla.study.figure_numbers import reliability_numbers
 from axilla.study.wording import Wording
 
 COHORT = "test"
@@ -68,8 +70,6 @@ def clinical_use_tables(
         where = f"{method_title(method)}, {_title(cohort_titles)} cohort"
         if crossed is not None:
             yield Named(f"cross_{method}", f"Call by truth: {where}", crossed)
-    if any("calibration" not in e for by in metrics["methods"].values() for e in by.values()):
-        return  # more than two classes
     yield Named(
         "calibration", "Calibration", calibration_table(metrics, cohort_titles=cohort_titles)
     )
@@ -104,14 +104,17 @@ def draw_clinical_use(
     classes: Sequence[str] | None,
     cohort_titles: Mapping[str, str],
 ) -> Iterator[Drawn]:
-    """Yield the figures of the test cohort: of two classes, where both are there.
+    """Yield the figures of the test cohort: of two classes, where both are there, or of more.
 
     Yields
     ------
     Drawn
-        `calibration_<method>`, `decision_curve`, `precision_recall` and `subgroups_<method>`.
+        `calibration_<method>`, `decision_curve`, `precision_recall` and `subgroups_<method>`; of
+        more classes `calibration_<method>` with a panel a class, and `decision_curve` where there
+        is one.
     """
     if "score" not in predictions.columns:
+        yield from _of_more_classes(predictions, metrics, cohort_titles)
         return
     scores = {
         method: rows
@@ -136,6 +139,27 @@ def draw_clinical_use(
         yield Drawn(f"subgroups_{entry['method']}", figure, subgroup_table(entry).frame)
 
 
+def _of_more_classes(
+    predictions: pd.DataFrame, metrics: Mapping[str, Any], cohort_titles: Mapping[str, str]
+) -> Iterator[Drawn]:
+    where = f"{_title(cohort_titles)} cohort"
+    tested = predictions[predictions["cohort"] == COHORT]
+    pooled = {
+        method: pooled_class_scores(tested[tested["method"] == method], by[COHORT]["classes"])
+        for method, by in metrics["methods"].items()
+        if COHORT in by
+    }
+    for method, (labels, scores) in pooled.items():
+        title = f"{method_title(method)}, {where}, each class against the others"
+        drawn = class_reliability_drawn(method, labels, scores, title=title)
+        if drawn is not None:
+            yield drawn
+    decided = decided_scores(pooled, metrics, cohort=COHORT)
+    if decided:
+        title = f"{where[:1].upper()}{where[1:]}, N0 against positive nodes"
+        yield decision_drawn(decided, title=title)
+
+
 def reliability_drawn(
     method: str, rows: pd.DataFrame, names: Sequence[str], *, title: str
 ) -> Drawn:
@@ -149,17 +173,7 @@ def reliability_drawn(
     }
     draw_calibration(axes, curve, predictions=by_class)
     figure.suptitle(title)
-    numbers = pd.DataFrame(
-        {
-            "n": [group.n for group in curve.groups],
-            "positives": [group.positives for group in curve.groups],
-            "predicted": [group.predicted for group in curve.groups],
-            "observed": [group.observed.value for group in curve.groups],
-            "observed_low": [group.observed.low for group in curve.groups],
-            "observed_high": [group.observed.high for group in curve.groups],
-        }
-    )
-    return Drawn(f"calibration_{method}", figure, numbers)
+    return Drawn(f"calibration_{method}", figure, reliability_numbers(curve))
 
 
 def decision_drawn(scores: Mapping[str, pd.DataFrame], *, title: str) -> Drawn:

@@ -114,6 +114,18 @@ def pooled_scores(predictions: pd.DataFrame) -> dict[tuple[str, str], pd.DataFra
     }
 
 
+def pooled_class_scores(
+    rows: pd.DataFrame, classes: Sequence[str]
+) -> tuple[pd.Series[int], pd.DataFrame]:
+    """Label and, a column a class, the probabilities of each patient; of several folds the mean."""
+    columns = {f"score_{name}": name for name in classes}
+    each = rows.groupby("patient_id", sort=False)
+    # Anybody's predictions may write the class's name in place of its number.
+    numbers = {name: index for index, name in enumerate(classes)}
+    labels = each["label"].first().map(lambda cell: numbers.get(cell, cell)).astype(int)
+    return labels, each[list(columns)].mean().rename(columns=columns)
+
+
 def _of_more_classes(
     predictions: pd.DataFrame, metrics: Mapping[str, Any], titles: Mapping[str, str]
 ) -> Iterator[Drawn]:
@@ -144,17 +156,12 @@ def _method_curves(
 
 def _class_curves(rows: pd.DataFrame, entry: Mapping[str, Any]) -> _Curves:
     """The curve of each class against the others."""
-    columns = {name: f"score_{name}" for name in entry["classes"]}
-    each = rows.groupby("patient_id", sort=False)
-    pooled = each[list(columns.values())].mean()
-    # Anybody's predictions may write the class's name in place of its number.
-    numbers = {name: index for index, name in enumerate(columns)}
-    labels = each["label"].first().map(lambda cell: numbers.get(cell, cell)).astype(int)
+    labels, pooled = pooled_class_scores(rows, entry["classes"])
     found = _Curves({}, {})
-    for index, (name, column) in enumerate(columns.items()):
+    for index, name in enumerate(entry["classes"]):
         area = entry["auc_by_class"][name]
         if area["value"] is not None:
-            found.curves[name] = roc_curve(labels == index, pooled[column])
+            found.curves[name] = roc_curve(labels == index, pooled[name])
             found.areas[name] = _estimate(area)
     return found
 

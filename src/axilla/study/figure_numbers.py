@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from axilla.analysis.reliability import ReliabilityCurve
+
 QUANTILES = {
     "whisker_low": 5, "quartile_1": 25, "median": 50, "quartile_3": 75, "whisker_high": 95,
 }  # fmt: skip
@@ -59,3 +61,17 @@ def box_numbers(
     if threshold is not None:
         boxes.append({"quantity": "threshold", "true": "", "value": threshold})
     return pd.DataFrame(boxes)
+
+
+def reliability_numbers(curve: ReliabilityCurve) -> pd.DataFrame:
+    """The groups of a reliability curve."""
+    return pd.DataFrame(
+        {
+            "n": [group.n for group in curve.groups],
+            "positives": [group.positives for group in curve.groups],
+            "predicted": [group.predicted for group in curve.groups],
+            "observed": [group.observed.value for group in curve.groups],
+            "observed_low": [group.observed.low for group in curve.groups],
+            "observed_high": [group.observed.high for group in curve.groups],
+        }
+    )

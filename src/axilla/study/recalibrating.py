@@ -19,6 +19,14 @@ from axilla.analysis.tables.markup import to_csv
 from axilla.core import store
 from axilla.core.errors import StatisticsError
 
+EXAMPLES = (0.1, 0.3, 0.5)
+"""Risks for which the user is told what becomes of them."""
+HAD_A_PART = {
+    "train": "The patients of `train` trained the models, which fit them better than anybody else",
+    "val": "The patients of `val` chose epoch and threshold where a model has them",
+}
+"""Cohorts of a study that are no new site's sample."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recalibrated:
@@ -70,11 +78,30 @@ def recalibrate_predictions(
     return Recalibrated(frame.drop(columns="spread", errors="ignore"), corrections)
 
 
+def correction_sentence(method: str, one: Recalibration) -> str:
+    """What a correction is fitted on, and what becomes of some risks."""
+    before = ", ".join(f"{risk:.0%}" for risk in EXAMPLES)
+    after = ", ".join(f"{risk:.1%}" for risk in apply_recalibration(one, EXAMPLES))
+    return (
+        f"{method}: {one.method}, fitted on {one.n:,} patients, {one.positives:,} positive; risks "
+        f"of {before} become {after}"
+    )
+
+
+def sample_note(sample: str) -> str | None:
+    """What is to be said of patients who had a part in the models; None of a site's own sample."""
+    if sample not in HAD_A_PART:
+        return None
+    return f"{HAD_A_PART[sample]}: no correction for a new site, which asks for patients of its own"
+
+
 def write_recalibrated(found: Recalibrated, *, sample: str, out: Path) -> tuple[Path, Path]:
     """Write `predictions.csv` and `recalibration.json` and return their paths."""
     predictions, record = out / "predictions.csv", out / "recalibration.json"
     methods = {name: one.to_json() for name, one in found.corrections.items()}
     value: dict[str, Any] = {"schema": 1, "sample": sample, "methods": methods}
+    if (note := sample_note(sample)) is not None:
+        value["note"] = note
     store.write_text(predictions, to_csv(found.frame))
     store.write_json(record, value)
     return predictions, record

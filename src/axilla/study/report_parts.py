@@ -9,7 +9,8 @@ from typing import Any
 from axilla.core import store
 from axilla.core.methods import method_title
 from axilla.report.contents import Anchor, Figure, Part, Table
-from axilla.study.clinical_use import Named, clinical_use_tables
+from axilla.study.class_figures import undecided
+from axilla.study.clinical_use import COHORT, Named, clinical_use_tables
 from axilla.study.layout import Layout
 from axilla.study.wording import Wording, wording_of
 
@@ -27,6 +28,8 @@ class Section:
     paragraphs: tuple[str, ...]
     """Said only where there is a table or a figure; {tested} becomes what the patients are
     called, {counted} where small groups are told."""
+    undecided: bool = False
+    """Whether it says why there is no decision curve, where that is so."""
     elsewhere: tuple[str, ...] = ()
     """Said in their stead where the endpoint is not N0 against positive nodes."""
     operating_points: bool = False
@@ -97,6 +100,7 @@ SECTIONS = (
                 "this cohort, at thresholds that nobody has tried on patients."
             ),
         ),
+        undecided=True,
         operating_points=True,
         tables=(_POINTS, "decision", "predictive_values"),
         figures=(
@@ -173,15 +177,19 @@ def further_parts(
     classes
         Names of the endpoint's classes.
     of_nodes
-        Whether the endpoint is N0 against positive nodes, on which a biopsy is decided.
+        Whether the endpoint is N0 against positive nodes, on which a biopsy is decided; taken so
+        as well where more classes have a decision curve.
     wording
         What the cohorts are called; None as a study calls its own.
     """
     told = wording or wording_of(metrics)
+    why_not = tuple(undecided(metrics, COHORT))
+    entries = [by[COHORT] for by in metrics["methods"].values() if COHORT in by]
+    of_nodes = of_nodes or any("note" in e.get("decision_curve", {}) for e in entries)
     tables = list(clinical_use_tables(metrics, classes=classes, wording=told))
     written = _by_method(store.step_files(layout.out, "evaluate"), tuple(metrics["methods"]))
     made = (
-        _part(section, tables, layout, written, of_nodes=of_nodes, wording=told)
+        _part(section, tables, layout, written, of_nodes=of_nodes, wording=told, why_not=why_not)
         for section in SECTIONS
     )
     return tuple(part for part in made if part is not None)
@@ -205,6 +213,7 @@ def _part(
     *,
     of_nodes: bool,
     wording: Wording,
+    why_not: tuple[str, ...],
 ) -> Part | None:
     own = tuple(_table(named) for named in tables if named.stem.startswith(section.tables))
     figures = tuple(
@@ -214,7 +223,9 @@ def _part(
         if name.startswith(f"{layout.figures.name}/{start}") and name.endswith(".svg")
     )
     if not own and not figures:
-        return None
+        said = tuple(f"{reason[:1].upper()}{reason[1:]}." for reason in why_not)
+        missing = Part(section.anchor, section.title, section.after, paragraphs=said)
+        return missing if section.undecided and said else None
     said = section.paragraphs if of_nodes or not section.elsewhere else section.elsewhere
     told = tuple(
         paragraph.format(tested=wording.tested, counted=wording.groups_counted)

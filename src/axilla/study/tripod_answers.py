@@ -278,7 +278,12 @@ def _measures(facts: StudyFacts) -> Answer:
     binary = len(facts.fitting.cohort.classes) == 2
     said = method_sentences(facts.config, facts.fitting.imported)[-2 if binary else -1 :]
     plots = "ROC curves, confusion matrices, scores by class"
-    if binary:
+    if not binary:
+        plots += ", calibration of each class"
+        curves = [e.get("decision_curve", {}) for by in facts.metrics["methods"].values()
+                  for e in by.values()]  # fmt: skip
+        plots += ", decision curve" if any("points" in curve for curve in curves) else ""
+    else:
         plots += ", calibration, decision curve, precision and recall, AUC by subgroup"
     return Answer(f"{' '.join(said)} Plots: {plots}.", "Why these.")
 

@@ -27,7 +27,8 @@ def draw_calibration(
     *,
     predictions: Mapping[str, NDArray[np.float64]] = _NO_PREDICTIONS,
     label: str | None = None,
-) -> None:
+    legend: bool = True,
+) -> list[Artist]:
     """Draw observed against predicted shares in a square with the diagonal of perfect calibration.
 
     Parameters
@@ -42,6 +43,13 @@ def draw_calibration(
         counts the positive upwards and the negative downwards.
     label
         Printed in the corner, such as the intercept and the slope.
+    legend
+        Whether it stands above the square; False leaves it to whoever has several squares.
+
+    Returns
+    -------
+    list of Artist
+        The legend's entries.
     """
     blue, vermilion = OKABE_ITO[:2]
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (1, 3)), label="ideal")
@@ -80,15 +88,17 @@ def draw_calibration(
     handles = list(ax.get_legend_handles_labels()[0])
     if predictions:
         handles += _draw_histogram(ax, predictions)
-    # Above, where no interval can be under it.
-    ax.legend(
-        handles=handles,
-        fontsize="small",
-        frameon=False,
-        ncols=2,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-    )
+    if legend:
+        # Above, where no interval can be under it.
+        ax.legend(
+            handles=handles,
+            fontsize="small",
+            frameon=False,
+            ncols=2,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+        )
+    return handles
 
 
 def _draw_histogram(ax: Axes, predictions: Mapping[str, NDArray[np.float64]]) -> list[Artist]:

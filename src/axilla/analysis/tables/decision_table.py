@@ -48,7 +48,7 @@ def decision_table(
     Parameters
     ----------
     metrics
-        `metrics.json`; two classes.
+        `metrics.json`; of two classes, or of node stages.
     thresholds
         Of those that the curves have; others are left out.
     cohorts
@@ -63,9 +63,12 @@ def decision_table(
     """
     rows: list[dict[str, str]] = []
     missing: list[tuple[str, str]] = []
+    notes: list[str] = []
     told = told_cohorts(metrics, cohorts=cohorts, cohort_titles=cohort_titles)
     for cells, named, entry in told:
-        for point in entry.get("decision_curve", {}).get("points", ()):
+        curve = entry.get("decision_curve", {})
+        notes += [curve["note"]] if "note" in curve else []
+        for point in curve.get("points", ()):
             if not any(abs(point["threshold"] - at) < 1e-9 for at in thresholds):
                 continue
             shown = f"{100 * point['threshold']:g}%"
@@ -84,4 +87,5 @@ def decision_table(
             ]
     if not rows:
         return None
-    return PrintedTable(pd.DataFrame(rows), (*_NOTES, *told_reasons(missing)))
+    told_notes = (*dict.fromkeys(notes), *_NOTES, *told_reasons(missing))
+    return PrintedTable(pd.DataFrame(rows), told_notes)

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from axilla.analysis.learning_curve import LearningCurve
 
 
+_SPREAD = (
+    "AUC: mean ± standard deviation over the trainings, each on other patients of the training "
+    "cohort (of all of them with another seed; a method that draws nothing is trained once)."
+)
+
+
 def learning_table(curves: Mapping[str, LearningCurve]) -> PrintedTable:
     """Format a row a method and size; the notes say what more patients would bring, if known.
 
@@ -38,6 +44,8 @@ def learning_table(curves: Mapping[str, LearningCurve]) -> PrintedTable:
                 }
             )
         notes.append(f"{title}: {_outlook(curve)}.")
+    if any(not math.isnan(point.sd) for curve in curves.values() for point in curve.points):
+        notes.insert(0, _SPREAD)
     return PrintedTable(pd.DataFrame(rows), tuple(notes))
 
 
@@ -45,8 +53,13 @@ def _outlook(curve: LearningCurve) -> str:
     if curve.law is None:
         return f"nothing is said of more patients: {curve.reason}"
     told = curve.law.extrapolated
+    last = curve.points[-1]
+    below = (
+        f"; it lies under the mean of {last.mean:.3f} with {last.n:,}, which the curve does not "
+        "fit: little is to be made of it"
+    )
     return (
         f"an AUC of {told.value:.3f} [{told.low:.3f}, {told.high:.3f}] is expected with "
         f"{curve.law.n:,} training patients, an extrapolation; its interval holds the chance of "
         "which patients train, not of who validates"
-    )
+    ) + (below if told.value < last.mean else "")
