@@ -301,6 +301,31 @@ def test_microns_per_pixel(
     assert told == ({} if code is None else {code: severe})
 
 
+def test_a_remedy_is_none_of_the_command_line(trained: Study, fused: LoadedModel) -> None:
+    """The same warning is read in the browser, which has no options."""
+    case = case_of(trained, somebody(trained))
+    given = {**case.clinical, "age": "", "er": "mosaic"}
+    found = predict_case(imputing(fused), replace(case, annotations=(), clinical=given))
+    remedies = {w.code: w.remedy for w in found.record.warnings}
+    assert (
+        remedies["imputed"] == remedies["mpp_unknown"] == "Give it, if it is known, and ask again."
+    )
+    assert remedies["annotation_missing"] == "Outline the tumour and ask again."
+    assert remedies["unseen_category"] == ""
+    said = re.sub(r"<style>.*?</style>", "", found.page, flags=re.DOTALL)
+    assert "Give it, if it is known, and ask again." in said
+    assert "Outline the tumour and ask again." in said
+    assert not re.search(r"(?<!\w)--[a-z]", said + found.json)
+
+
+def test_a_scale_that_the_model_needs_is_asked_for(trained: Study, fused: LoadedModel) -> None:
+    model = with_record(fused, patches=fused.record["patches"] | {"mpp": 0.5})
+    with pytest.raises(InputProblems, match="does not say its µm per pixel") as told:
+        predict_case(model, case_of(trained, somebody(trained)))
+    assert "Give the µm per pixel that the slide was scanned with" in str(told.value)
+    assert "slide_mpp" not in str(told.value)
+
+
 def test_values_out_of_range_and_missing(trained: Study, fused: LoadedModel) -> None:
     case = case_of(trained, somebody(trained))
     numbers = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import struct
 import threading
 import time
@@ -20,6 +21,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from axilla.core.config import StudyConfig
+from axilla.core.errors import InputProblems, Problem
 from axilla.deploy.case_inputs import CaseInput
 from axilla.deploy.loading import load_model
 from axilla.deploy.predicting import predict_case
@@ -151,6 +153,45 @@ def test_a_case_is_asked_as_predict_case_asks_it(
     changed = {"values": given.typed | {"age": "80"}}
     older = done.client.post(f"{done.case}/ask", json=changed).json()["answers"][0]
     assert older["scores"][positive] != again["scores"][positive]
+
+
+OPTION = re.compile(r"(?<!\w)--[a-z]")
+
+
+def test_a_warning_speaks_of_the_page_and_not_of_the_command_line(
+    new_served: Callable[..., Served], client_of: Callable[..., TestClient], given: Any
+) -> None:
+    client = client_of(new_served())
+    case = new_case(client)
+    client.put(f"{case}/slides", content=given.slide.read_bytes())
+    run = asked(given.typed, regions="whole", mpp="")
+    assert client.post(f"{case}/run", json=run).status_code == 202
+    assert wait(client, case)["state"] == "done"
+    own = case.replace("/api", "")
+    html = client.get(own).text
+    assert "The µm per pixel of slide slide-1 is not known" in html
+    assert "Give it, if it is known, and ask again." in html
+    page = re.sub(r"<style>.*?</style>", "", client.get(f"{own}/case.html").text, flags=re.DOTALL)
+    assert "Give it, if it is known, and ask again." in page
+    assert not OPTION.search(html)
+    assert not OPTION.search(page)
+
+
+def test_a_failure_names_no_option(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def wrong(*_: Any, **__: Any) -> Any:
+        raise InputProblems(
+            (
+                Problem("The outline is missing.", "Give it with --annotation."),
+                Problem("The slide is blank.", "Scan it again."),
+            )
+        )
+
+    monkeypatch.setattr(new_running, "predict_case", wrong)
+    job = Job(None, CaseInput(), tmp_path / "work")  # type: ignore[arg-type]  # not asked
+    job.run()
+    assert (job.state, job.problem) == (
+        "failed", "The outline is missing. The slide is blank. Scan it again."
+    )  # fmt: skip
 
 
 def test_the_result_is_shown_laid_over_the_slide_and_downloaded(done: Done) -> None:

@@ -48,6 +48,13 @@ class Doubt(Strict):
     severe: bool
     """Whether the number should not be believed because of it."""
     text: str
+    remedy: str = ""
+    """What can be done about it; empty where nothing can."""
+
+    @property
+    def sentence(self) -> str:
+        """Both, to be read."""
+        return f"{self.text} {self.remedy}".strip()
 
 
 class Range(Strict):

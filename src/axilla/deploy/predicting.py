@@ -143,7 +143,9 @@ def _predict(model: LoadedModel, case: CaseInput, reporter: Reporter, work: Path
 def _of_a_case(problem: Problem) -> Problem:
     """A problem with what one can do about it here: neither the patient nor the model goes."""
     remedy = re.sub(r"[,;]? or run with --exclude-failed", "", problem.remedy)
-    if "patches." in remedy:
+    if "`mpp`" in remedy or "slide_mpp" in remedy:
+        remedy = "Give the µm per pixel that the slide was scanned with, or export it again."
+    elif "patches." in remedy:
         remedy = "Look at the slide and its outline; how the model cuts patches is its own."
     return replace(problem, remedy=remedy)
 
@@ -181,7 +183,7 @@ def _record(
         "model": _model(model),
         "doubtful": any(warning.severe for warning in warnings),
         "warnings": tuple(
-            Doubt(code=found.code, severe=found.severe, text=found.text) for found in warnings
+            Doubt(code=w.code, severe=w.severe, text=w.text, remedy=w.remedy) for w in warnings
         ),
         **case_scores(case),
         "clinical": _clinical(case, config=config),
