@@ -12,16 +12,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from filelock import FileLock
 from playwright.sync_api import Browser, Page, sync_playwright
-from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
 from axilla.cohorts.synthetic import SyntheticConfig, generate_cohort
-from axilla.core.config import Encoder, StudyConfig, load_config
-from axilla.features.encoders import build_encoder
+from axilla.core.config import StudyConfig, load_config
 from axilla.study.chain import run
 from axilla.web.app import create_app
 from axilla.web.security import Access
@@ -45,12 +42,14 @@ PATIENTS = 24
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+def _one_thread(one_thread: None) -> None:
+    """For every test here."""
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
+def study(
+    tmp_path_factory: pytest.TempPathFactory, write_weights: Callable[[Path], None]
+) -> StudyConfig:
     """24 generated patients, one of them with a hostile id; trained on frozen features."""
     shared: Path = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):
@@ -59,21 +58,19 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
     with FileLock(str(folder) + ".lock"):
         if not (folder / "done").is_file():
             folder.mkdir(exist_ok=True)
-            _make_study(folder)
+            _make_study(folder, write_weights)
             (folder / "done").touch()
     return load_config(folder / "study.yaml")
 
 
-def _make_study(folder: Path) -> None:
+def _make_study(folder: Path, write_weights: Callable[[Path], None]) -> None:
     cohort = generate_cohort(
         folder / "cohort", patients=PATIENTS, seed=5,
         config=SyntheticConfig(width=420, height=320, patch=32),
     )  # fmt: skip
     _rename(cohort.table, cohort.slides, cohort.annotations)
     weights = folder / "small_cnn.safetensors"
-    encoder = Encoder(name="small_cnn", weights="none", trainable=True)
-    state = build_encoder(encoder, seed=3).body.state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
+    write_weights(weights)
     settings = {
         "name": "Tiny & <served>",
         "cohort": "cohort/cohort.csv",
