@@ -176,5 +176,8 @@ def test_three_classes(case: CaseInput, settings: dict[str, Any], tmp_path: Path
     record = found.record
     assert list(record.probability) == ["N0", "N+(1-2)", "N+(>=3)"]
     assert (record.call, record.range, record.log_odds) == (None, None, None)
+    missing = {"spread", "range", "calibrated", "call", "stability", "log_odds"}
+    assert set(record.reasons) == missing
+    assert "tells 3 classes apart" in record.reasons["calibrated"]
     assert "Likeliest class" in found.page
     assert "there is no threshold" in found.page

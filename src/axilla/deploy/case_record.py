@@ -208,6 +208,8 @@ class CaseRecord(Strict):
     stability: Stability | None
     log_odds: LogOdds | None
     """Null with more than two classes."""
+    reasons: dict[str, str] = Field(default_factory=dict)
+    """Why any of `spread` to `log_odds` is null, or `call.validation`; a sentence by field."""
     clinical: dict[str, ClinicalValue]
     slides: tuple[SlideFacts, ...]
     notes: tuple[str, ...]

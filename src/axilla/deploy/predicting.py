@@ -21,6 +21,7 @@ from axilla.deploy.asking import PreparedCase, prepare, reference_values
 from axilla.deploy.case_inputs import CaseInput, ReadCase, read_case
 from axilla.deploy.case_maps import SlideMaps, slide_maps
 from axilla.deploy.case_page import page_of
+from axilla.deploy.case_reasons import reasons
 from axilla.deploy.case_record import (
     CaseRecord,
     ClinicalValue,
@@ -175,7 +176,7 @@ def _record(
     *,
     config: StudyConfig,
 ) -> CaseRecord:
-    warnings = case_warnings(case)
+    warnings, scores = case_warnings(case), case_scores(case)
     of_slide = {own.slide.slide_id: own for own in maps}
     slides = [_slide(case, slide, of_slide.get(slide.slide_id)) for slide in case.patient.slides]
     fields = {
@@ -185,7 +186,8 @@ def _record(
         "warnings": tuple(
             Doubt(code=w.code, severe=w.severe, text=w.text, remedy=w.remedy) for w in warnings
         ),
-        **case_scores(case),
+        **scores,
+        "reasons": reasons(case, scores),
         "clinical": _clinical(case, config=config),
         "slides": tuple(slides),
         "notes": read.notes,
