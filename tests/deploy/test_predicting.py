@@ -12,6 +12,7 @@ import pytest
 
 from axilla.core import store
 from axilla.core.errors import InputProblems
+from axilla.core.private_folder import LOCK, PREFIX
 from axilla.deploy.asking import log_odds, probability
 from axilla.deploy.case_inputs import CaseInput
 from axilla.deploy.loading import LoadedModel, load_model
@@ -147,6 +148,18 @@ def test_nothing_is_left_behind(
     with pytest.raises(InputProblems):
         predict_case(fused, replace(case, slides=(broken,)))
     assert list(tmp_path.iterdir()) == [broken]
+
+
+def test_what_a_killed_process_left_is_removed(
+    case: CaseInput, clinical: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / f"{PREFIX}case-1"
+    left.mkdir()
+    (left / LOCK).touch()
+    (left / "features.h5").write_bytes(b"of a patient")
+    predict_case(clinical, replace(case, slides=(), annotations=(), patient_id="P9"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_clinical_model_takes_no_slide(case: CaseInput, trained: Study) -> None:

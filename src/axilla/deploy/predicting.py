@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import InputProblems, Problem
 from axilla.core.memory import available_memory
+from axilla.core.private_folder import private_folder, sweep_private_folders
 from axilla.core.progress import Reporter, Silent
 from axilla.core.types import Slide
 from axilla.deploy.applying import apply_model
@@ -82,6 +81,8 @@ def predict_case(
 ) -> CaseResult:
     """Ask a model about one patient; nothing is written but in a temporary folder.
 
+    What killed processes left in such folders is removed before.
+
     Parameters
     ----------
     model
@@ -114,11 +115,9 @@ def predict_case(
     """
     if work is not None:
         return _predict(model, case, reporter or Silent(), work)
-    folder = Path(tempfile.mkdtemp(prefix="axilla-case-"))
-    try:
+    sweep_private_folders()
+    with private_folder("case") as folder:
         return _predict(model, case, reporter or Silent(), folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _predict(model: LoadedModel, case: CaseInput, reporter: Reporter, work: Path) -> CaseResult:
