@@ -14,7 +14,7 @@ import pytest
 from axilla.deploy.case_inputs import CaseInput
 from axilla.deploy.case_record import CaseRecord
 from axilla.deploy.loading import LoadedModel
-from axilla.deploy.predicting import CaseResult, write_case
+from axilla.deploy.predicting import CaseResult, predict_case, write_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,3 +71,29 @@ def test_files_are_whole_and_read_back(case: CaseInput, result: CaseResult, tmp_
     read = CaseRecord.model_validate_json(files[-1].read_text(encoding="utf-8"))
     assert read == result.record
     assert (tmp_path / "out" / "case.html").read_text(encoding="utf-8") == result.page
+
+
+def test_maps_follow_the_study_s_ranks(
+    fused: LoadedModel, case: CaseInput, with_record: WithRecord, result: CaseResult
+) -> None:
+    assert "heatmaps" not in fused.record  # of the usual scale, as models before it was told
+    found = predict_case(with_record(fused, heatmaps={"scale": "rank"}), case)
+    ranked, contribution = found.maps[0].maps
+    plain, same = result.maps[0].maps
+    assert (ranked.low, ranked.high) == (0, 1)
+    assert (plain.low, plain.high) != (0, 1)
+    assert ranked.jpeg != plain.jpeg
+    assert contribution.jpeg == same.jpeg
+    assert "Rank within the slide: 1 = the slide&#39;s most" in found.page
+    assert "Rank within the slide" not in result.page
+    assert found.record.slides == result.record.slides  # the values are the same
+
+
+def test_colours_of_a_cohort_are_left_out_and_it_is_told(
+    fused: LoadedModel, case: CaseInput, with_record: WithRecord, result: CaseResult
+) -> None:
+    found = predict_case(with_record(fused, heatmaps={"scale": "cohort"}), case)
+    assert [m.jpeg for m in found.maps[0].maps] == [m.jpeg for m in result.maps[0].maps]
+    (note,) = found.record.notes
+    assert "does not hold the values" in note
+    assert note in found.page

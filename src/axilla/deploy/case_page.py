@@ -274,7 +274,9 @@ def _map(record: CaseRecord, found: HeatMap) -> MapPicture:
         ramp=found.ramp,
         low=f"{found.low:.2f}" if attention else f"{found.low:+.2f}",
         high=f"{found.high:.2f}" if attention else f"{found.high:+.2f}",
-        caption="1 = as if all patches weighed the same; no evidence."
+        caption="Rank within the slide: 1 = the slide's most; no evidence."
+        if found.ranked
+        else "1 = as if all patches weighed the same; no evidence."
         if attention
         else f"To the log-odds of {record.model.classes[-1]}: with the patch, less without it.",
     )

@@ -18,7 +18,7 @@ from axilla.core.types import Slide
 from axilla.deploy.applying import apply_model
 from axilla.deploy.asking import PreparedCase, prepare, reference_values
 from axilla.deploy.case_inputs import CaseInput, ReadCase, read_case
-from axilla.deploy.case_maps import SlideMaps, slide_maps
+from axilla.deploy.case_maps import SlideMaps, map_notes, slide_maps
 from axilla.deploy.case_page import page_of
 from axilla.deploy.case_reasons import reasons
 from axilla.deploy.case_record import (
@@ -189,7 +189,7 @@ def _record(
         "reasons": reasons(case, scores),
         "clinical": _clinical(case, config=config),
         "slides": tuple(slides),
-        "notes": read.notes,
+        "notes": (*read.notes, *map_notes(config, maps)),
         "files": (PAGE, *(name for own in maps for name in own.tiles)),
         "notice": USE_NOTICE,
     }
