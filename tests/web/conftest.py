@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -309,3 +310,98 @@ def given(study: StudyConfig) -> Given:
     typed = {"age": "47", "tumor_size_cm": "2.1", "er": "positive", "pr": "negative",
              "her2": "negative"}  # fmt: skip
     return Given(slide, outline, typed)
+
+
+@pytest.fixture(scope="session")
+def new_case() -> Callable[[TestClient], str]:
+    """Begin a case; the address of the empty one."""
+
+    def make(client: TestClient) -> str:
+        answer = client.post("/api/new")
+        assert answer.status_code == 201
+        return f"/api/new/{answer.json()['case']}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def folder_of() -> Callable[[Served, str], Path]:
+    """Where a case's files lie."""
+
+    def find(served: Served, case: str) -> Path:
+        assert served.new is not None
+        found = served.new.find(case.rsplit("/", 1)[1])
+        assert found is not None
+        return found.folder
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def asked() -> Callable[..., dict[str, Any]]:
+    """What the page sends when it is run."""
+
+    def make(typed: dict[str, str], **changed: Any) -> dict[str, Any]:
+        sent = {"model": 0, "patient": "P 7", "regions": "annotation", "mpp": "0.5"}
+        return {**sent, "values": typed, **changed}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[[TestClient, str], dict[str, Any]]:
+    """Wait for a case's end; how it ended."""
+
+    def watch(client: TestClient, case: str) -> dict[str, Any]:
+        for _ in range(1200):
+            found: dict[str, Any] = client.get(f"{case}/state").json()
+            if found["state"] in {"done", "failed", "stopped"}:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(found)
+
+    return watch
+
+
+@dataclass(frozen=True)
+class Done:
+    """A case that was asked about, and what was told on the way."""
+
+    client: TestClient
+    served: Served
+    case: str
+    slide: dict[str, Any]
+    outline: dict[str, Any]
+    ended: dict[str, Any]
+
+    @property
+    def own(self) -> str:
+        """Address of its result."""
+        return self.case.removeprefix("/api")
+
+    def record(self) -> dict[str, Any]:
+        """`case.json`."""
+        found: dict[str, Any] = self.client.get(f"{self.own}/case.json").json()
+        return found
+
+
+@pytest.fixture
+def done(
+    *,
+    new_case: Callable[[TestClient], str],
+    asked: Callable[..., dict[str, Any]],
+    wait: Callable[[TestClient, str], dict[str, Any]],
+    new_served: Callable[..., Served],
+    client_of: Callable[..., TestClient],
+    given: Given,
+) -> Done:
+    """A case with an uploaded slide and outline."""
+    served = new_served()
+    client = client_of(served)
+    case = new_case(client)
+    slide = client.put(f"{case}/slides", content=given.slide.read_bytes())
+    assert slide.status_code == 201
+    outline = client.put(f"{case}/slides/1/outline", content=given.outline.read_bytes())
+    assert outline.status_code == 200
+    assert client.post(f"{case}/run", json=asked(given.typed)).status_code == 202
+    return Done(client, served, case, slide.json(), outline.json(), wait(client, case))
