@@ -10,10 +10,13 @@ import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from axilla.cohorts.synthetic import SyntheticCohort
 
 # What `make test` draws is seeded like everything random here, so that it passes or fails for
 # all alike; `make fuzz` draws anew, and far more.
@@ -37,6 +40,52 @@ def data_dir() -> Path:
     folder = _data_dir()
     assert folder is not None
     return folder
+
+
+# What follows imports late: most folders of tests need neither torch nor a cohort.
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> None:
+    """The same sums on every machine, and no fight for its cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> SyntheticCohort:
+    """30 patients of 420x320 pixels, of whom 12 are N(+)."""
+    from axilla.cohorts.synthetic import SyntheticConfig, generate_cohort
+
+    config = SyntheticConfig(width=420, height=320, patch=32)
+    return generate_cohort(tmp_path_factory.mktemp("tiny"), patients=30, seed=5, config=config)
+
+
+@pytest.fixture(scope="session")
+def write_weights() -> Callable[[Path], None]:
+    """Write a file of weights for small_cnn, so that it can be used frozen."""
+    from safetensors.torch import save_file
+
+    from axilla.core.config import Encoder
+    from axilla.features.encoders import build_encoder
+
+    def write(path: Path) -> None:
+        config = Encoder(name="small_cnn", weights="none", trainable=True)
+        state = build_encoder(config, seed=3).body.state_dict()
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def weights(
+    tmp_path_factory: pytest.TempPathFactory, write_weights: Callable[[Path], None]
+) -> Path:
+    """Such a file."""
+    path: Path = tmp_path_factory.mktemp("weights") / "small_cnn.safetensors"
+    write_weights(path)
+    return path
 
 
 SKETCHES = {

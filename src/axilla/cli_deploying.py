@@ -141,7 +141,7 @@ def _predict(
         sys.stdout.write(result.json)
     else:
         for warning in result.record.warnings:
-            say(f"{'WARNING' if warning.severe else 'note':<9} {warning.text}")
+            say(f"{'WARNING' if warning.severe else 'note':<9} {warning.sentence}")
         told = result.record.probability
         say("; ".join(f"{name} {value:.3f}" for name, value in told.items()))
         say(f"Look at: {files[0].resolve()}")

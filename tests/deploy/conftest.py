@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from axilla.cohorts.synthetic import SyntheticCohort, SyntheticConfig, generate_cohort
-from axilla.core.config import Encoder, StudyConfig
-from axilla.features.encoders import build_encoder
+from axilla.core.config import StudyConfig
+from axilla.deploy.case_inputs import CaseInput
+from axilla.deploy.loading import LoadedModel, load_model
+from axilla.deploy.predicting import CaseResult, predict_case
 from axilla.study.chain import StudyResult, run
+from axilla.study.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from axilla.cohorts.synthetic import SyntheticCohort
+
+
+VALUES = ("age", "tumor_size_cm", "er", "pr", "her2")
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """The same sums on every machine, and no fight for its cores."""
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> SyntheticCohort:
-    """30 patients of 420x320 pixels, of whom 12 are N(+)."""
-    config = SyntheticConfig(width=420, height=320, patch=32)
-    return generate_cohort(tmp_path_factory.mktemp("tiny"), patients=30, seed=5, config=config)
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of weights for small_cnn, so that it can be used frozen."""
-    path: Path = tmp_path_factory.mktemp("weights") / "small_cnn.safetensors"
-    config = Encoder(name="small_cnn", weights="none", trainable=True)
-    state = build_encoder(config, seed=3).body.state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
-    return path
+def _one_thread(one_thread: None) -> None:
+    """For every test here."""
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +74,60 @@ def trained_whole(
     }  # fmt: skip
     config = StudyConfig.model_validate(settings | changes)
     return config, run(config, until="predict")
+
+
+@pytest.fixture(scope="session")
+def case_of(trained: tuple[StudyConfig, StudyResult]) -> Callable[[int], CaseInput]:
+    """The n-th test patient as a new case, with the values of the study's table."""
+    config, result = trained
+    table = pd.read_csv(config.cohort, dtype=str, keep_default_na=False).set_index("patient_id")
+
+    def make(index: int) -> CaseInput:
+        patient = result.partitions[0].members("test")[index]
+        assert config.slides is not None
+        assert config.annotation_folder is not None
+        (slide,) = config.slides.glob(f"{patient}.*")
+        (outline,) = config.annotation_folder.glob(f"{patient}.*")
+        clinical = {name: table.loc[patient, name] for name in VALUES}
+        return CaseInput((slide,), (outline,), clinical)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def case(case_of: Callable[[int], CaseInput]) -> CaseInput:
+    """The first test patient."""
+    return case_of(0)
+
+
+@pytest.fixture(scope="session")
+def fused(trained: tuple[StudyConfig, StudyResult], weights: Path) -> LoadedModel:
+    """The model of images and clinical values."""
+    folder = Layout(trained[0].out).model("dl-cnb+c", "split")
+    return load_model(folder, encoder_weights=weights)
+
+
+@pytest.fixture(scope="session")
+def clinical(trained: tuple[StudyConfig, StudyResult]) -> LoadedModel:
+    """The model of clinical values alone."""
+    return load_model(Layout(trained[0].out).model("clinical", "split"))
+
+
+@pytest.fixture(scope="session")
+def result(fused: LoadedModel, case: CaseInput) -> CaseResult:
+    """What that model says of the first test patient; not to be changed."""
+    return predict_case(fused, case)
+
+
+@pytest.fixture(scope="session")
+def with_record() -> Callable[..., LoadedModel]:
+    """A model as if its record told something else."""
+
+    def make(model: LoadedModel, **changes: Any) -> LoadedModel:
+        record = {**model.record, **changes}
+        return replace(model, bundle=replace(model.bundle, record=record))
+
+    return make
 
 
 @pytest.fixture

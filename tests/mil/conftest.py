@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
-import torch
 
 from axilla.core.types import Patient
 from axilla.mil.batches import PatientInstances
@@ -27,8 +26,8 @@ class Toy(NamedTuple):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+def _one_thread(one_thread: None) -> None:
+    """For every test here."""
 
 
 def draw_fives(n: int, rng: np.random.Generator) -> Sequence[NDArray[np.int64]]:

@@ -9,31 +9,21 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
-from safetensors.torch import save_file
 
-from axilla.cohorts.synthetic import SyntheticCohort, SyntheticConfig, generate_cohort
-from axilla.core.config import Encoder, StudyConfig
-from axilla.features.encoders import build_encoder
+from axilla.core.config import StudyConfig
 from axilla.study.chain import StudyResult, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from axilla.cohorts.synthetic import SyntheticCohort
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """The same sums on every machine, and no fight for its cores."""
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> SyntheticCohort:
-    """30 patients of 420x320 pixels, of whom 12 are N(+)."""
-    config = SyntheticConfig(width=420, height=320, patch=32)
-    return generate_cohort(tmp_path_factory.mktemp("tiny"), patients=30, seed=5, config=config)
+def _one_thread(one_thread: None) -> None:
+    """For every test here."""
 
 
 @pytest.fixture(scope="session")
@@ -51,16 +41,6 @@ def tiny_settings(tiny: SyntheticCohort) -> dict[str, Any]:
         "encoder": {"name": "small_cnn", "weights": "none", "trainable": True},
         "training": {"epochs": 2, "batch_size": 4, "lr": 5.0e-4, "restarts": None},
     }
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of weights for small_cnn, so that it can be used frozen."""
-    path: Path = tmp_path_factory.mktemp("weights") / "small_cnn.safetensors"
-    config = Encoder(name="small_cnn", weights="none", trainable=True)
-    state = build_encoder(config, seed=3).body.state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
-    return path
 
 
 @pytest.fixture(scope="session")

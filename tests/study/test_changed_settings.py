@@ -123,6 +123,24 @@ def test_killed_at_a_new_threshold_no_model_is_trained_again(
     assert record["threshold"]["value"] == 0.4
 
 
+def test_another_scale_of_the_heat_maps_is_told_and_trains_nothing(
+    rows: Rows, make: Make, work: Counter[str]
+) -> None:
+    folds = {"folds": 2, "validation": 0.25}
+    run(make(rows, split=folds), until="train")
+    models = make(rows).out / "models" / "dl-cnb"
+    names = ("repeat0-fold0", "repeat0-fold1", "ensemble")
+    before = [(models / name / "model.json").read_bytes() for name in names]
+    assert not any(b"heatmaps" in record for record in before)
+    run(make(rows, split=folds, heatmaps={"scale": "rank"}), until="train")
+    for name in names:
+        assert store.read_model_record(models / name)["heatmaps"] == {"scale": "rank"}
+    run(make(rows, split=folds), until="train")
+    for name in names:
+        assert store.read_model_record(models / name).get("heatmaps") is None
+    assert work["train"] == 2
+
+
 def test_other_settings_that_are_given_up_leave_the_finished_model(
     rows: Rows, make: Make, work: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

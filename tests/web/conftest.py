@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +13,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from filelock import FileLock
 from playwright.sync_api import Browser, Page, sync_playwright
-from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
 from axilla.cohorts.synthetic import SyntheticConfig, generate_cohort
-from axilla.core.config import Encoder, StudyConfig, load_config
-from axilla.features.encoders import build_encoder
+from axilla.core.config import StudyConfig, load_config
 from axilla.study.chain import run
 from axilla.web.app import create_app
 from axilla.web.security import Access
@@ -45,12 +43,14 @@ PATIENTS = 24
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+def _one_thread(one_thread: None) -> None:
+    """For every test here."""
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
+def study(
+    tmp_path_factory: pytest.TempPathFactory, write_weights: Callable[[Path], None]
+) -> StudyConfig:
     """24 generated patients, one of them with a hostile id; trained on frozen features."""
     shared: Path = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):
@@ -59,21 +59,19 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
     with FileLock(str(folder) + ".lock"):
         if not (folder / "done").is_file():
             folder.mkdir(exist_ok=True)
-            _make_study(folder)
+            _make_study(folder, write_weights)
             (folder / "done").touch()
     return load_config(folder / "study.yaml")
 
 
-def _make_study(folder: Path) -> None:
+def _make_study(folder: Path, write_weights: Callable[[Path], None]) -> None:
     cohort = generate_cohort(
         folder / "cohort", patients=PATIENTS, seed=5,
         config=SyntheticConfig(width=420, height=320, patch=32),
     )  # fmt: skip
     _rename(cohort.table, cohort.slides, cohort.annotations)
     weights = folder / "small_cnn.safetensors"
-    encoder = Encoder(name="small_cnn", weights="none", trainable=True)
-    state = build_encoder(encoder, seed=3).body.state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
+    write_weights(weights)
     settings = {
         "name": "Tiny & <served>",
         "cohort": "cohort/cohort.csv",
@@ -312,3 +310,98 @@ def given(study: StudyConfig) -> Given:
     typed = {"age": "47", "tumor_size_cm": "2.1", "er": "positive", "pr": "negative",
              "her2": "negative"}  # fmt: skip
     return Given(slide, outline, typed)
+
+
+@pytest.fixture(scope="session")
+def new_case() -> Callable[[TestClient], str]:
+    """Begin a case; the address of the empty one."""
+
+    def make(client: TestClient) -> str:
+        answer = client.post("/api/new")
+        assert answer.status_code == 201
+        return f"/api/new/{answer.json()['case']}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def folder_of() -> Callable[[Served, str], Path]:
+    """Where a case's files lie."""
+
+    def find(served: Served, case: str) -> Path:
+        assert served.new is not None
+        found = served.new.find(case.rsplit("/", 1)[1])
+        assert found is not None
+        return found.folder
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def asked() -> Callable[..., dict[str, Any]]:
+    """What the page sends when it is run."""
+
+    def make(typed: dict[str, str], **changed: Any) -> dict[str, Any]:
+        sent = {"model": 0, "patient": "P 7", "regions": "annotation", "mpp": "0.5"}
+        return {**sent, "values": typed, **changed}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[[TestClient, str], dict[str, Any]]:
+    """Wait for a case's end; how it ended."""
+
+    def watch(client: TestClient, case: str) -> dict[str, Any]:
+        for _ in range(1200):
+            found: dict[str, Any] = client.get(f"{case}/state").json()
+            if found["state"] in {"done", "failed", "stopped"}:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(found)
+
+    return watch
+
+
+@dataclass(frozen=True)
+class Done:
+    """A case that was asked about, and what was told on the way."""
+
+    client: TestClient
+    served: Served
+    case: str
+    slide: dict[str, Any]
+    outline: dict[str, Any]
+    ended: dict[str, Any]
+
+    @property
+    def own(self) -> str:
+        """Address of its result."""
+        return self.case.removeprefix("/api")
+
+    def record(self) -> dict[str, Any]:
+        """`case.json`."""
+        found: dict[str, Any] = self.client.get(f"{self.own}/case.json").json()
+        return found
+
+
+@pytest.fixture
+def done(
+    *,
+    new_case: Callable[[TestClient], str],
+    asked: Callable[..., dict[str, Any]],
+    wait: Callable[[TestClient, str], dict[str, Any]],
+    new_served: Callable[..., Served],
+    client_of: Callable[..., TestClient],
+    given: Given,
+) -> Done:
+    """A case with an uploaded slide and outline."""
+    served = new_served()
+    client = client_of(served)
+    case = new_case(client)
+    slide = client.put(f"{case}/slides", content=given.slide.read_bytes())
+    assert slide.status_code == 201
+    outline = client.put(f"{case}/slides/1/outline", content=given.outline.read_bytes())
+    assert outline.status_code == 200
+    assert client.post(f"{case}/run", json=asked(given.typed)).status_code == 202
+    return Done(client, served, case, slide.json(), outline.json(), wait(client, case))

@@ -153,8 +153,8 @@ class TestSlides:
         assert type(reader).__name__ == "_OpenSlideReader"
         assert reader.size == (80, 60)
         assert abs(int(reader.read(5, 5, 1, 1)[0, 0, 0]) - 90) <= 1
-        folder = Path(slides._pyramids.name)
-        assert len(list(folder.iterdir())) == 1
+        folder = slides._pyramids.path
+        assert len(list(folder.glob("*.tif"))) == 1
         slides.close()
         assert not folder.exists()
 

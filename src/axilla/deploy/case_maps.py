@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axilla.analysis.scale_bar import length_text, round_length
+from axilla.core.config import StudyConfig
 from axilla.core.types import PatchGrid, Region, Slide
 from axilla.deploy.asking import PreparedCase, patch_values
 from axilla.study.explaining import qupath_tiles
 from axilla.study.heat_drawing import Picture, slide_pictures
-from axilla.study.heat_scales import Shown, shown_attention, shown_contribution
+from axilla.study.heat_scales import Scale, Shown, shown_attention, shown_contribution
 from axilla.study.imported import read_features_of
 from axilla.study.tiling import open_patches, regions_of
 from axilla.wsi.regions import outline_rings
@@ -26,6 +27,10 @@ MAP_PX = 1100
 GAP_PX = 12
 TOP_PATCHES = 8
 PATCH_PX = 160
+_OF_THE_COHORT = (
+    "In the study one colour of the heat maps meant one value on all slides. The model does not "
+    "hold the values of those slides, so that here the colours are of each slide alone."
+)
 _OPACITY = 0.55
 _JPEG_QUALITY = 85
 
@@ -54,6 +59,8 @@ class HeatMap:
     ramp: bytes
     """The colours from low to high, a PNG one pixel high."""
     label: str
+    ranked: bool
+    """Whether attention is shown by its rank within the slide."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +100,9 @@ def slide_maps(case: PreparedCase, slide: Slide) -> SlideMaps:
     grid = tiles.grids[slide.slide_id]
     known = None if tiles.held is None else tiles.held.regions_of(slide.slide_id)
     regions = known or regions_of(slide, config=config)
-    shown = [shown_attention(values["attention"], scale="slide", limits=None)]
+    # `cohort` asks for what a model does not hold: see `map_notes`.
+    scale: Scale = "rank" if config.heatmaps.scale == "rank" else "slide"
+    shown = [shown_attention(values["attention"], scale=scale, limits=None)]
     if np.isfinite(values.get("contribution", np.nan)).any():
         positive = case.bundle.classes[-1]
         shown.append(shown_contribution(values["contribution"], limits=None, positive=positive))
@@ -110,6 +119,13 @@ def slide_maps(case: PreparedCase, slide: Slide) -> SlideMaps:
             for number, text in qupath_tiles(slide, regions, grid, values).items()
         },
     )
+
+
+def map_notes(config: StudyConfig, maps: Sequence[SlideMaps]) -> tuple[str, ...]:
+    """Where the maps are not coloured as the study's own."""
+    if config.heatmaps.scale != "cohort" or not any(own.maps for own in maps):
+        return ()
+    return (_OF_THE_COHORT,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +178,7 @@ class _Canvas:
             high=high,
             ramp=_png(ramp[None]),
             label=shown.label,
+            ranked=shown.ranked,
         )
 
     def _outline(self, canvas: NDArray[np.uint8], place: _Placed) -> None:

@@ -47,8 +47,8 @@ def page_of(record: CaseRecord, maps: Sequence[SlideMaps]) -> CasePage:
         endpoint=" against ".join(classes),
         model=f"{method_title(record.model.method)} of the study {record.model.study}".strip(),
         generated=record.model.generated,
-        severe=tuple(_plain_text(w.text) for w in record.warnings if w.severe),
-        cautions=tuple(_plain_text(w.text) for w in record.warnings if not w.severe),
+        severe=tuple(_plain_text(w.sentence) for w in record.warnings if w.severe),
+        cautions=tuple(_plain_text(w.sentence) for w in record.warnings if not w.severe),
         number=f"{record.probability[classes[1]]:.3f}" if binary else best,
         number_label=f"Probability of {classes[1]}" if binary else "Likeliest class",
         number_detail=_detail(record) if binary else f"probability {record.probability[best]:.3f}",
@@ -117,8 +117,8 @@ def _sentences(record: CaseRecord) -> Iterator[str]:
         )
     elif len(record.model.classes) == 2:
         yield (
-            "The model holds no recalibration: its probability is its own output, and no "
-            "patient's risk."
+            "There is no calibrated risk: the model holds no recalibration, so that its "
+            f"probability is its own output, and no patient's risk. {record.reasons['calibrated']}"
         )
     if record.stability is not None and record.call is not None:
         stable = record.stability
@@ -132,9 +132,34 @@ def _sentences(record: CaseRecord) -> Iterator[str]:
             )
         )
     if len(record.model.classes) > 2:
-        yield "With more than two classes there is no threshold: the likeliest class is named."
-    elif record.call is None:
-        yield "The model has no locked threshold, so that no class is called."
+        yield (
+            "With more than two classes there is no threshold, no range and no calibrated risk: "
+            "the likeliest class is named."
+        )
+    else:
+        yield from _missing(record)
+
+
+_MISSING = {
+    "range": "There is no range about it.",
+    "call": "No class is called.",
+    "call.validation": "There are no validation figures of the threshold.",
+}
+"""What a reader would look for; that there is one member only stands among the facts."""
+
+
+def _missing(record: CaseRecord) -> Iterator[str]:
+    """What is not told of a model of two classes, and why."""
+    for name, sentence in _MISSING.items():
+        if name in record.reasons:
+            yield f"{sentence} {record.reasons[name]}"
+    parts = record.log_odds
+    if parts is not None and parts.reason is not None:
+        yield _not_apart(parts.reason)
+
+
+def _not_apart(reason: str) -> str:
+    return f"Image and clinical values cannot be told apart: {reason}."
 
 
 def _classes(record: CaseRecord) -> Table:
@@ -207,11 +232,8 @@ def _bars(record: CaseRecord) -> Iterator[Bar]:
 
 
 def _bars_note(record: CaseRecord) -> str:
-    parts = record.log_odds
-    if parts is None:
+    if record.log_odds is None:
         return ""
-    if parts.reason is not None:
-        return f"Image and clinical values cannot be told apart: {parts.reason}."
     return _PARTS.format(positive=record.model.classes[1])
 
 
@@ -252,7 +274,9 @@ def _map(record: CaseRecord, found: HeatMap) -> MapPicture:
         ramp=found.ramp,
         low=f"{found.low:.2f}" if attention else f"{found.low:+.2f}",
         high=f"{found.high:.2f}" if attention else f"{found.high:+.2f}",
-        caption="1 = as if all patches weighed the same; no evidence."
+        caption="Rank within the slide: 1 = the slide's most; no evidence."
+        if found.ranked
+        else "1 = as if all patches weighed the same; no evidence."
         if attention
         else f"To the log-odds of {record.model.classes[-1]}: with the patch, less without it.",
     )

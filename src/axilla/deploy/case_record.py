@@ -48,6 +48,13 @@ class Doubt(Strict):
     severe: bool
     """Whether the number should not be believed because of it."""
     text: str
+    remedy: str = ""
+    """What can be done about it; empty where nothing can."""
+
+    @property
+    def sentence(self) -> str:
+        """Both, to be read."""
+        return f"{self.text} {self.remedy}".strip()
 
 
 class Range(Strict):
@@ -201,6 +208,8 @@ class CaseRecord(Strict):
     stability: Stability | None
     log_odds: LogOdds | None
     """Null with more than two classes."""
+    reasons: dict[str, str] = Field(default_factory=dict)
+    """Why any of `spread` to `log_odds` is null, or `call.validation`; a sentence by field."""
     clinical: dict[str, ClinicalValue]
     slides: tuple[SlideFacts, ...]
     notes: tuple[str, ...]

@@ -28,6 +28,9 @@ class CaseWarning:
     text: str
     severe: bool
     """Whether the number should not be believed because of it."""
+    remedy: str = ""
+    """What can be done about it, if anything. It names neither an option nor a field: the same
+    warning is read on the command line, in the browser and on paper."""
 
 
 def case_warnings(case: PreparedCase) -> tuple[CaseWarning, ...]:
@@ -122,8 +125,9 @@ def _scale(case: PreparedCase) -> Iterator[CaseWarning]:
         yield CaseWarning(
             "mpp_unknown",
             f"The µm per pixel of {_named(silent)} is not known, so that it cannot be told whether "
-            "the magnification is that of the training slides; --mpp gives it.",
+            "the magnification is that of the training slides.",
             severe=False,
+            remedy="Give it, if it is known, and ask again.",
         )
     said = {slide: float(mpp) for slide, mpp in known.items() if mpp is not None}
     target = config.patches.mpp
@@ -183,6 +187,7 @@ def _clinical(case: PreparedCase) -> Iterator[CaseWarning]:
                 f"`{column}` is not given: {used[column]} stands in its place, the training "
                 f"patients' {'mean' if column in first.numeric else 'most frequent'}.",
                 severe=True,
+                remedy="Give it, if it is known, and ask again.",
             )
         else:
             yield CaseWarning(
@@ -241,6 +246,7 @@ def _slides(case: PreparedCase) -> Iterator[CaseWarning]:
                 f"Slide {slide.slide_id} has no outline of its tumour, and the model was trained "
                 "on outlined tumour: here it looks at all tissue.",
                 severe=True,
+                remedy="Outline the tumour and ask again.",
             )
         total = len(grid) + grid.dropped
         if total and grid.dropped > MOST_WHITE * total:

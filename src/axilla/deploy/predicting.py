@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +12,15 @@ from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import InputProblems, Problem
 from axilla.core.memory import available_memory
+from axilla.core.private_folder import private_folder, sweep_private_folders
 from axilla.core.progress import Reporter, Silent
 from axilla.core.types import Slide
 from axilla.deploy.applying import apply_model
 from axilla.deploy.asking import PreparedCase, prepare, reference_values
 from axilla.deploy.case_inputs import CaseInput, ReadCase, read_case
-from axilla.deploy.case_maps import SlideMaps, slide_maps
+from axilla.deploy.case_maps import SlideMaps, map_notes, slide_maps
 from axilla.deploy.case_page import page_of
+from axilla.deploy.case_reasons import reasons
 from axilla.deploy.case_record import (
     CaseRecord,
     ClinicalValue,
@@ -81,6 +81,8 @@ def predict_case(
 ) -> CaseResult:
     """Ask a model about one patient; nothing is written but in a temporary folder.
 
+    What killed processes left in such folders is removed before.
+
     Parameters
     ----------
     model
@@ -113,11 +115,9 @@ def predict_case(
     """
     if work is not None:
         return _predict(model, case, reporter or Silent(), work)
-    folder = Path(tempfile.mkdtemp(prefix="axilla-case-"))
-    try:
+    sweep_private_folders()
+    with private_folder("case") as folder:
         return _predict(model, case, reporter or Silent(), folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _predict(model: LoadedModel, case: CaseInput, reporter: Reporter, work: Path) -> CaseResult:
@@ -143,7 +143,9 @@ def _predict(model: LoadedModel, case: CaseInput, reporter: Reporter, work: Path
 def _of_a_case(problem: Problem) -> Problem:
     """A problem with what one can do about it here: neither the patient nor the model goes."""
     remedy = re.sub(r"[,;]? or run with --exclude-failed", "", problem.remedy)
-    if "patches." in remedy:
+    if "`mpp`" in remedy or "slide_mpp" in remedy:
+        remedy = "Give the µm per pixel that the slide was scanned with, or export it again."
+    elif "patches." in remedy:
         remedy = "Look at the slide and its outline; how the model cuts patches is its own."
     return replace(problem, remedy=remedy)
 
@@ -173,7 +175,7 @@ def _record(
     *,
     config: StudyConfig,
 ) -> CaseRecord:
-    warnings = case_warnings(case)
+    warnings, scores = case_warnings(case), case_scores(case)
     of_slide = {own.slide.slide_id: own for own in maps}
     slides = [_slide(case, slide, of_slide.get(slide.slide_id)) for slide in case.patient.slides]
     fields = {
@@ -181,12 +183,13 @@ def _record(
         "model": _model(model),
         "doubtful": any(warning.severe for warning in warnings),
         "warnings": tuple(
-            Doubt(code=found.code, severe=found.severe, text=found.text) for found in warnings
+            Doubt(code=w.code, severe=w.severe, text=w.text, remedy=w.remedy) for w in warnings
         ),
-        **case_scores(case),
+        **scores,
+        "reasons": reasons(case, scores),
         "clinical": _clinical(case, config=config),
         "slides": tuple(slides),
-        "notes": read.notes,
+        "notes": (*read.notes, *map_notes(config, maps)),
         "files": (PAGE, *(name for own in maps for name in own.tiles)),
         "notice": USE_NOTICE,
     }

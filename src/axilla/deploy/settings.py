@@ -16,6 +16,7 @@ from axilla.core.config_clinical import (
     Clinical,
     NumericColumn,
 )
+from axilla.core.config_heatmaps import Heatmaps
 from axilla.core.config_sentences import sentences
 from axilla.core.endpoint import class_names
 from axilla.core.errors import ConfigError, StoreError
@@ -41,7 +42,8 @@ def config_of(
     Patches, stain, bags, encoder, aggregator, the clinical columns and what is done where one is
     missing, seed, method and endpoint are the model's. Cohort, slides, annotations, features,
     regions, µm/px, heat maps and what is measured are the user's, and so are the ranges and values
-    that the user's study declares of the model's clinical columns.
+    that the user's study declares of the model's clinical columns. A case without a study has its
+    heat maps in the scale of the model's.
 
     Parameters
     ----------
@@ -131,6 +133,8 @@ def _own_settings(
             encoder_weights = _named_file(base)
         own["encoder"] = encoder_for(record, encoder_weights)
         own["patches"] = dict(record["patches"])
+        if base is None and record.get("heatmaps") is not None:
+            own["heatmaps"] = Heatmaps.model_validate(record["heatmaps"])
         stain = record.get("stain")
         own["stain"] = None if stain is None else stain_of_record(stain)[0]
     except ValidationError as error:

@@ -12,7 +12,7 @@ from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout
 from axilla.study.locking import calibration_of, lock_threshold
 from axilla.study.members import is_of_this_version
-from axilla.study.model_records import same_but
+from axilla.study.model_records import heatmaps_record, same_but
 from axilla.study.reference import Vectors, cohort_reference
 from axilla.study.scoring import load_bundle
 from axilla.study.training_cohort import cohort_summary, slide_summary
@@ -21,7 +21,7 @@ from axilla.study.training_cohort import cohort_summary, slide_summary
 def bring_up_to_date(
     fitting: Fitting, method: str, partition: Partition, *, key: str, known: Vectors
 ) -> None:
-    """Threshold, recalibration, and what a new case is compared with; written where it changed.
+    """Threshold, recalibration, and what a new case is compared with or drawn by; where it changed.
 
     No slide of the test cohort is read. The weights, and a threshold whose rule is still the
     study's, stay as they are.
@@ -38,6 +38,9 @@ def bring_up_to_date(
     folder = Layout(fitting.config.out).model(method, partition.name)
     record = store.read_model_record(folder)
     changes: dict[str, Any] = {"training_cohort": _summary(fitting, method, partition, record)}
+    scale = heatmaps_record(fitting.config, method).get("heatmaps")
+    if scale != record.get("heatmaps"):
+        changes["heatmaps"] = scale
     other_rule = record["threshold"]["rule"] != fitting.config.model_dump(mode="json")["threshold"]
     without_calibration = not is_of_this_version(folder)
     spec = method_spec(method)

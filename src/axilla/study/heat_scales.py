@@ -31,6 +31,8 @@ class Shown:
     label: str
     limits: tuple[float, float]
     colours: str
+    ranked: bool = False
+    """Whether they are ranks within the slide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def shown_attention(
     """Attention in its colours; `limits` where the scale is `cohort`."""
     if scale == "rank":
         label = f"{_NO_EVIDENCE}\nrank within the slide (1 = the slide's most)"
-        return Shown(attention_rank(attention), label, (0.0, 1.0), COLOURS)
+        return Shown(attention_rank(attention), label, (0.0, 1.0), COLOURS, ranked=True)
     ends = _extent(attention) if limits is None else limits.attention
     label = f"{_NO_EVIDENCE}\n1 = as if all patches weighed the same\n{_ends(limits)}"
     return Shown(attention, label, ends, COLOURS)

@@ -21,6 +21,7 @@ from axilla.mil.history import History, history_csv
 from axilla.study.bundles import read_bundle
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout
+from axilla.study.model_records import heatmaps_record
 from axilla.study.reference import Vectors, cohort_reference, reference_without
 from axilla.study.training_cohort import class_counts, cohort_summary, slide_summary
 
@@ -132,7 +133,7 @@ def join_folds(fitting: Fitting, method: str, *, keys: list[str], known: Vectors
     folder = layout.ensemble(method)
     folders = [layout.model(method, partition.name) for partition in fitting.partitions]
     thresholds = [store.read_model_record(one)["threshold"] for one in folders]
-    key = store.digest("folds", keys, thresholds)
+    key = store.digest("folds", keys, thresholds, *heatmaps_record(fitting.config, method).values())
     if store.read_model_key(folder) == key and is_of_this_version(folder):
         return False
     bundles = [read_bundle(one) for one in folders]

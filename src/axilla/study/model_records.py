@@ -15,6 +15,8 @@ from axilla import __version__
 from axilla.analysis.cohort_metrics import binary_entry, multiclass_entry
 from axilla.core import store
 from axilla.core.cohort import is_generated
+from axilla.core.config import StudyConfig
+from axilla.core.config_heatmaps import Heatmaps
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.methods import method_spec
 from axilla.core.types import Partition
@@ -65,8 +67,16 @@ def model_record(
             "bags": bags_record(config),
             "outlined": _outlined(fitting, partition),
             "training": settings["training"],
+            **heatmaps_record(config, method),
         }
     return record
+
+
+def heatmaps_record(config: StudyConfig, method: str) -> dict[str, Any]:
+    """Part `heatmaps`; not told where the scale is the usual one, as in models before it was."""
+    spec, scale = method_spec(method), config.heatmaps.scale
+    drawn = spec.images and not spec.nuclei and scale != Heatmaps().scale
+    return {"heatmaps": {"scale": scale}} if drawn else {}
 
 
 def _outlined(fitting: Fitting, partition: Partition) -> str | None:

@@ -20,6 +20,7 @@ from axilla.web import (
     file_routes,
     new_result_routes,
     new_routes,
+    new_slide_routes,
     study_routes,
     tile_routes,
 )
@@ -57,6 +58,7 @@ def create_app(served: Served, *, access: Access) -> ASGIApp:
             *case_routes.ROUTES,
             *file_routes.ROUTES,
             *new_routes.ROUTES,
+            *new_slide_routes.ROUTES,
             *new_result_routes.ROUTES,
             Mount("/static", static),
         ],

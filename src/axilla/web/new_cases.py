@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from axilla.core.private_folder import PrivateFolder
 from axilla.web.new_files import MAX_UPLOAD_BYTES, GivenSlide
 from axilla.web.new_running import Job, Queue
 from axilla.web.tiles import OpenSlides, TileCache
@@ -77,7 +77,7 @@ class NewCases:
 
     Only the user who runs the server can look into the folder (mode 0700), and nothing under it is
     served. A case is deleted once nobody has asked for it for an hour, when one says so, and all of
-    them when the server ends.
+    them when the server ends; those of a server that was killed when the next one starts.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class NewCases:
         self.slides = OpenSlides(4)
         self.tiles = TileCache(_TILES_BYTES)
         self._cases: dict[str, NewCase] = {}
-        self._root: tempfile.TemporaryDirectory[str] | None = None
+        self._root: PrivateFolder | None = None
 
     def create(self) -> NewCase:
         """A new case, empty.
@@ -125,9 +125,9 @@ class NewCases:
                 raise TooManyCasesError
             self.delete(empty[0].id)
         if self._root is None:
-            self._root = tempfile.TemporaryDirectory(prefix="axilla-new-")
+            self._root = PrivateFolder("new")
         name = secrets.token_hex(16)
-        folder = Path(self._root.name) / name
+        folder = self._root.path / name
         folder.mkdir(mode=0o700)
         case = NewCase(name, folder, time.monotonic())
         self._cases[name] = case
@@ -186,7 +186,7 @@ class NewCases:
         self.queue.close()
         self.slides.close()
         if self._root is not None:
-            self._root.cleanup()
+            self._root.remove()
             self._root = None
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -18,7 +18,7 @@ from axilla.report.case_html import GENERATED_MODEL
 from axilla.study.case_asking_live import LiveAnswer, value_remarks
 from axilla.study.cases import ATTENTION, CONTRIBUTION
 from axilla.web.new_form import form_of, needs_all, read_typed
-from axilla.web.new_routes import case_of, new_of, read_body, sentences
+from axilla.web.new_requests import Sent, case_of, new_of, read_body, sentences
 from axilla.web.pages import page
 from axilla.web.served import NotThereError
 from axilla.wsi.tiles import patch_jpeg
@@ -42,10 +42,8 @@ _SANDBOX = (
 """Of files to download: opened all the same, they are of no site and ask for nothing."""
 
 
-class Values(BaseModel):
+class Values(Sent):
     """What was typed into the clinical form."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     values: dict[str, str] = Field(max_length=200)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from axilla.core.errors import AxillaError, CohortError, InputProblems
+from axilla.core.errors import AxillaError, CohortError, InputProblems, Problem
 from axilla.deploy.asking import without_pixels
 from axilla.deploy.predicting import CaseResult, predict_case
 from axilla.web.new_files import rings_of
@@ -32,6 +33,7 @@ _UNFORESEEN = (
     "Something went wrong that was not foreseen; the server's terminal says what. Other cases are "
     "not touched by it."
 )
+_OPTION = re.compile(r"(?<!\w)--[a-z]")
 _log = logging.getLogger(__name__)
 
 
@@ -94,9 +96,9 @@ class Job:
         except _StoppedError:
             self.state = "stopped"
         except InputProblems as error:
-            self._fail(" ".join(f"{one.cause} {one.remedy}" for one in error.problems))
+            self._fail(" ".join(map(_told, error.problems)))
         except AxillaError as error:
-            self._fail(f"{error.problem.cause} {error.problem.remedy}")
+            self._fail(_told(error.problem))
         else:
             self.state = "done"
         finally:
@@ -189,6 +191,11 @@ def _watch(job: Job, done: Future[None]) -> None:
     error = None if done.cancelled() else done.exception()
     if error is not None:
         job.ended_by(error)
+
+
+def _told(problem: Problem) -> str:
+    """As the page says it, which has no command line: a remedy that names an option is left out."""
+    return problem.cause if _OPTION.search(problem.remedy) else f"{problem.cause} {problem.remedy}"
 
 
 def full_error() -> CohortError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axilla.core.errors import ConfigError
+from axilla.core.private_folder import sweep_private_folders
 from axilla.web.app import create_app
 from axilla.web.new_cases import NewCases
 from axilla.web.new_files import MAX_UPLOAD_BYTES
@@ -97,7 +98,9 @@ def serve_study(
         As `served_of`.
     """
     with bound(host, port) as listening:
-        # Before the study is read: a port in use is told at once.
+        # Before the study is read: a port in use is told at once, and what a killed server left
+        # goes.
+        sweep_private_folders()
         access = Access.at(host, listening.getsockname()[1])
         server = server_of(served_of(config, settings or NewCaseSettings()), access=access)
         _allow_connections()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from axilla.core.private_folder import PrivateFolder
 from axilla.core.types import Slide
 from axilla.wsi.slides import SlideReader, open_slide, slide_size, zooms
 from axilla.wsi.strips import write_pyramid
@@ -91,7 +91,7 @@ class OpenSlides:
         self._lock = threading.Lock()
         self._opening: dict[Path, threading.Lock] = {}
         self._held: OrderedDict[Path, tuple[_Seen, SlideReader]] = OrderedDict()
-        self._pyramids: tempfile.TemporaryDirectory[str] | None = None
+        self._pyramids: PrivateFolder | None = None
         self._made: dict[Path, list[Path]] = {}
 
     def reader(self, slide: Slide, path: Path) -> SlideReader:
@@ -130,8 +130,8 @@ class OpenSlides:
             return open_slide(path, slide_id=mine, patient_id=whose, max_px=slide.max_px)
         with self._lock:
             if self._pyramids is None:
-                self._pyramids = tempfile.TemporaryDirectory(prefix="axilla-serve-")
-            folder = Path(self._pyramids.name)
+                self._pyramids = PrivateFolder("pyramids")
+            folder = self._pyramids.path
         name = hashlib.sha256(f"{path} {seen}".encode()).hexdigest()[:32]
         pyramid, part = folder / f"{name}.tif", folder / f"{name}.part.tif"
         if not pyramid.is_file():
@@ -155,7 +155,7 @@ class OpenSlides:
         with self._lock:
             self._held.clear()
             if self._pyramids is not None:
-                self._pyramids.cleanup()
+                self._pyramids.remove()
                 self._pyramids = None
 
     def __len__(self) -> int:

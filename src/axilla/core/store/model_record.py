@@ -280,6 +280,9 @@ class ModelRecord(Strict):
     outlined: Literal["all", "some", "none"] | None = None
     """Whether the training slides' tumour was outlined; null where no slide was cut, and in older
     models."""
+    heatmaps: Settings | None = None
+    """`scale` of the study's heat maps, which a new case's maps follow where they can; null where
+    it is `slide`, for a clinical model, and in older models."""
     generated: bool = False
     """Whether the cohort was generated, and no patient stands behind the model."""
     training: Settings | None = None

@@ -1,0 +1,209 @@
+"""The slides of a new case and their outlines: given, shown, taken out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from axilla.core.errors import AxillaError, CohortError
+from axilla.web.new_cases import MOST_SLIDES, NewCase
+from axilla.web.new_files import (
+    MAX_OUTLINE_BYTES,
+    GivenSlide,
+    check_slide,
+    link_picked,
+    outline_suffix,
+    pickable,
+    read_outline,
+    receive,
+    slide_suffix,
+)
+from axilla.web.new_requests import (
+    Sent,
+    case_of,
+    new_of,
+    read_body,
+    refuse_asked,
+    sentences,
+)
+from axilla.web.served import NotThereError
+from axilla.wsi.tiles import TILE_PX, levels_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from axilla.web.served import Served
+
+_READ_BYTES = 4096
+"""Enough of a file to tell what it is."""
+
+
+class Picked(Sent):
+    """A slide of the owner's folder, by its place in the list."""
+
+    pick: int = Field(ge=0)
+
+
+def slide_of(request: Request, case: NewCase) -> GivenSlide:
+    """The slide that an address names.
+
+    Raises
+    ------
+    NotThereError
+        There is none.
+    """
+    found = case.slides.get(int(request.path_params["slide"]))
+    if found is None:
+        raise NotThereError("There is no such slide.")
+    return found
+
+
+async def upload(request: Request) -> Response:
+    """A slide, as the request's body."""
+    new, case = new_of(request), case_of(request)
+    number = _next(case)
+    part = case.folder / f"slide-{number}.part"
+    with case.used():
+        try:
+            count = await receive(request, part, most=new.max_upload - case.bytes)
+            with part.open("rb") as file:
+                suffix = slide_suffix(file.read(_READ_BYTES))
+            path = part.rename(part.with_suffix(suffix))
+            given = check_slide(path, number=number, own_bytes=count, title="")
+            return await _take(request, case, given)
+        except AxillaError:
+            for path in case.folder.glob(f"slide-{number}.*"):
+                path.unlink()
+            raise
+
+
+async def pick(request: Request) -> Response:
+    """A slide of the owner's folder."""
+    new, case = new_of(request), case_of(request)
+    asked = await read_body(request, Picked)
+    there = await run_in_threadpool(pickable, new.pick)
+    if asked.pick >= len(there):
+        raise NotThereError("There is no such slide; reload the page.")
+    number, picked = _next(case), there[asked.pick]
+    with case.used():
+        link = link_picked(picked, case.folder, number=number)
+        try:
+            given = check_slide(link, number=number, own_bytes=0, title=picked.name)
+            return await _take(request, case, given)
+        except AxillaError:
+            link.unlink()
+            raise
+
+
+def _next(case: NewCase) -> int:
+    """Number of a slide that is to come.
+
+    Raises
+    ------
+    CohortError
+        The case takes no more.
+    """
+    refuse_asked(case)
+    if len(case.slides) >= MOST_SLIDES:
+        raise CohortError(f"a case has at most {MOST_SLIDES} slides.", "Take one out.")
+    case.numbered += 1
+    return case.numbered
+
+
+async def _take(request: Request, case: NewCase, given: GivenSlide) -> Response:
+    """Open the slide for the viewer, so that whatever is wrong with it is told at once."""
+    case.slides[given.number] = given
+    try:
+        facts = await image_facts(request, case, given)
+    except AxillaError:
+        new_of(request).drop_slide(case, given.number)
+        raise
+    return JSONResponse({"slide": given.number, "title": given.title, **facts}, 201)
+
+
+async def image_facts(request: Request, case: NewCase, given: GivenSlide) -> dict[str, Any]:
+    """A slide's size and scale, and where its tiles are."""
+    served: Served = request.app.state.served
+    new, image = new_of(request), given.slide.images[0]
+    reader = await served.workshop.make(
+        f"open new {case.id} {given.number}", lambda: new.slides.reader(given.slide, image)
+    )
+    levels = levels_of(reader)
+    return {
+        "width": levels.width, "height": levels.height, "tile": TILE_PX,
+        "highest": levels.highest, "mpp": reader.mpp, "nuclei": False,
+        "tiles": f"/tiles/new/{case.id}/{given.number}/0",
+    }  # fmt: skip
+
+
+async def image(request: Request) -> Response:
+    """The same again, for the viewer."""
+    case = case_of(request)
+    return JSONResponse(await image_facts(request, case, slide_of(request, case)))
+
+
+async def remove(request: Request) -> Response:
+    """Take a slide out."""
+    case = case_of(request)
+    given = slide_of(request, case)
+    refuse_asked(case)
+    new_of(request).drop_slide(case, given.number)
+    return JSONResponse({})
+
+
+async def outline(request: Request) -> Response:
+    """The tumour of a slide, uploaded or drawn; it takes the place of one that was given before."""
+    case = case_of(request)
+    given = slide_of(request, case)
+    refuse_asked(case)
+    part = case.folder / f"{given.name}-outline.part"
+    part.unlink(missing_ok=True)
+    with case.used():
+        try:
+            await receive(request, part, most=MAX_OUTLINE_BYTES)
+            with part.open("rb") as file:
+                suffix = outline_suffix(file.read(_READ_BYTES))
+            trial = part.rename(part.with_suffix(suffix))
+            found = await run_in_threadpool(read_outline, trial, given=given)
+        except AxillaError:
+            for path in case.folder.glob(f"{given.name}-outline.*"):
+                path.unlink()
+            raise
+        _drop_outline(case, given)
+        kept = found.path.rename(case.folder / f"{given.name}{found.path.suffix}")
+        case.slides[given.number] = replace(given, outline=replace(found, path=kept))
+    return JSONResponse(
+        {"rings": found.rings, "regions": found.regions, "repaired": found.repaired}
+    )
+
+
+async def no_outline(request: Request) -> Response:
+    """Take a slide's outline away."""
+    case = case_of(request)
+    given = slide_of(request, case)
+    refuse_asked(case)
+    _drop_outline(case, given)
+    case.slides[given.number] = replace(given, outline=None)
+    return JSONResponse({})
+
+
+def _drop_outline(case: NewCase, given: GivenSlide) -> None:
+    for suffix in (".json", ".xml"):
+        (case.folder / f"{given.name}{suffix}").unlink(missing_ok=True)
+
+
+_SLIDES = "/api/new/{case:str}/slides"
+_SLIDE = f"{_SLIDES}/{{slide:int}}"
+ROUTES = [
+    Route(_SLIDES, sentences(upload), methods=["PUT"]),
+    Route(_SLIDES, sentences(pick), methods=["POST"]),
+    Route(_SLIDE, sentences(remove), methods=["DELETE"]),
+    Route(f"{_SLIDE}/images/0", sentences(image)),
+    Route(f"{_SLIDE}/outline", sentences(outline), methods=["PUT"]),
+    Route(f"{_SLIDE}/outline", sentences(no_outline), methods=["DELETE"]),
+]
