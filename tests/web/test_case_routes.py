@@ -239,8 +239,8 @@ def test_what_is_filled_in_for_a_missing_value_is_told(clinical_study: Any, clie
     asked = {"values": values | {"age": "", "her2": ""}}
     (answer,) = client.post("/api/e/0/p/0/ask", json=asked).json()["answers"]
     told = " ".join(answer["remarks"])
-    assert "`age` is missing: the model takes the training mean in its place." in told
-    assert "`her2` is missing: the model takes the commonest value in its place." in told
+    assert "age is missing: the model takes the training mean in its place." in told
+    assert "her2 is missing: the model takes the commonest value in its place." in told
     assert '<option value="">missing</option>' in client.get("/e/0/p/0").text
 
 

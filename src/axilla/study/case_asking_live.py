@@ -212,7 +212,10 @@ def _read(column: NumericColumn | CategoricalColumn, text: str) -> tuple[Value, 
 
 
 def value_remarks(bundle: Bundle, patient: Patient) -> tuple[str, ...]:
-    """Values out of the trained range, and whatever the model fills in for missing ones."""
+    """Values out of the trained range, and whatever the model fills in for missing ones.
+
+    As a page shows them: without the marks about names of columns, which are for a terminal.
+    """
     reads = bundle.preprocessor
     if not isinstance(reads, Preprocessor):
         return ()
@@ -226,7 +229,7 @@ def value_remarks(bundle: Bundle, patient: Patient) -> tuple[str, ...]:
                 f"`{cell.column}` is {cell.value!r}, which no training patient had: the model "
                 "takes it for none of the known ones."
             )
-    return tuple(told)
+    return tuple(sentence.replace("`", "") for sentence in told)
 
 
 def _without_encoder(member: Member, fitting: Fitting, patient: Patient) -> tuple[Member, Fitting]:
