@@ -108,13 +108,13 @@ def ucsb_nuclei(name: str) -> list[str]:
     write_ucsb_table(Path(os.environ["AXILLA_DATA"]) / "ucsb", OUT / "ucsb.csv")
     config = load_config(HERE / f"{name}.yaml")
     metrics = run(config, reporter=ConsoleReporter()).metrics or {}
-    area = metrics["methods"][NUCLEI]["test"]["auc"]
-    rows = [
-        (
-            f"| {name}, AUC pooled over folds | | {area['value']:.3f} [{area['low']:.3f}, "
+    rows = []
+    for method, shown in ((NUCLEI, ""), ("dl-cnb", "DL-CNB on the same patches, ")):
+        area = metrics["methods"][method]["test"]["auc"]
+        rows.append(
+            f"| {name}, {shown}AUC pooled over folds | | {area['value']:.3f} [{area['low']:.3f}, "
             f"{area['high']:.3f}] |"
         )
-    ]
     tests = pd.read_csv(config.out / "nuclei" / "tests.csv").sort_values("p_adjusted")
     weights = pd.read_csv(config.out / "nuclei" / "weights.csv")[list(FEATURES)].mean()
     told = "; ".join(
