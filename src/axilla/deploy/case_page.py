@@ -196,20 +196,29 @@ def _validation(record: CaseRecord) -> Table | None:
             (f"NPV: called {classes[0]}, is so", told.npv),
         )
     ]
+    notes = [f"{told.n} validation patients of the study{positives}. {note}"]
+    if any(_NO_INTERVAL in shown for _, shown in rows):
+        notes.append(
+            "Where no interval could be computed, the figure alone says little: "
+            "1.000 of a few patients is no certainty."
+        )
     return Table(
         title=f"What the threshold {record.call.threshold:.3f} meant on validation",
         columns=("Measure", "Value [95% CI]"),
         rows=tuple(rows),
-        notes=(f"{told.n} validation patients of the study{positives}. {note}",),
+        notes=tuple(notes),
         number_columns=(1,),
     )
+
+
+_NO_INTERVAL = "no interval"
 
 
 def _shown(measure: Measure | None) -> str:
     if measure is None or measure.value is None:
         return "–"
     if measure.low is None or measure.high is None:
-        return f"{measure.value:.3f}"
+        return f"{measure.value:.3f} [{_NO_INTERVAL}]"
     return f"{measure.value:.3f} [{measure.low:.3f}, {measure.high:.3f}]"
 
 
