@@ -4,8 +4,9 @@ Both start from the region files of one patient and end with the features of all
 original wrote every patch as a JPEG file, read it with Pillow, resized and normalised it, and ran
 bags of 10 in float32 and PyTorch's default layout. Axilla cuts, reads, encodes and writes the
 slides' h5 files, by OpenVINO and by PyTorch alone. Weights are drawn, which costs the same as
-trained ones. The machine's limit is the rate at which it multiplies large bfloat16 matrices. Each
-way runs in a process of its own, in turns; peak memory is that of axilla's process.
+trained ones, and read from a file as large as the published one. The machine's limit is the rate
+at which it multiplies large bfloat16 matrices. Each way runs in a process of its own, in turns;
+peak memory is that of axilla's process.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from torchvision import transforms
 
 from axilla.core import store
 from axilla.core.ahead import ahead
@@ -29,6 +30,7 @@ from axilla.core.config import Encoder, Patches
 from axilla.core.types import PatchGrid, Slide
 from axilla.features.computing import Computing, FrozenEncoder
 from axilla.features.encoders import build_encoder
+from axilla.features.registry import encoder_spec
 from axilla.wsi.patches import PatchReader, cut_and_read, cut_patches
 from axilla.wsi.regions import find_regions
 from machine import (
@@ -93,9 +95,11 @@ def some_patches() -> np.ndarray:
     return cut_and_read(slide, find_regions(slide, mode="whole"), config=Patches())[1][:COMPARED]
 
 
-def original(name: str) -> dict[str, float]:
+def original(name: str, weights: str) -> dict[str, float]:
     """JPEG files of patches to features."""
-    encoder = build_encoder(Encoder(name=name, weights="none"))
+    from torchvision import transforms  # late: its memory is not axilla's before there is need
+
+    encoder = build_encoder(Encoder(name=name, weights=weights))
     body = encoder.body.eval().to(memory_format=torch.contiguous_format)
     side = encoder.input_px or 224
     prepare = transforms.Compose(
@@ -123,10 +127,10 @@ def original(name: str) -> dict[str, float]:
         return {"rate": patches / statistics.median(seconds(go) for _ in range(REPEATS))}
 
 
-def axilla(name: str, backend: str, times: int) -> dict[str, float]:
+def axilla(name: str, weights: str, backend: str, times: int) -> dict[str, float]:
     """Region files to h5 files, `times` over."""
-    encoder = build_encoder(Encoder(name=name, weights="none"))
-    frozen = FrozenEncoder(encoder, computing=Computing("bfloat16", backend))
+    config = Encoder(name=name, weights=weights)
+    frozen = FrozenEncoder(build_encoder(config), computing=Computing("bfloat16", backend))
     some = some_patches()
     found = frozen.encode(some).astype(np.float64)  # compiles, and compares with float32
 
@@ -142,7 +146,7 @@ def axilla(name: str, backend: str, times: int) -> dict[str, float]:
         patches = 0
         for number, (grid, pixels) in enumerate(ahead(read())):
             value = store.Features(
-                np.empty((0, encoder.features), np.float16), grid.xy, name, "", 256, None
+                np.empty((0, frozen.features), np.float16), grid.xy, name, "", 256, None
             )
             parts = iter([frozen.encode(pixels)])
             store.write_features(Path(folder) / f"{number}.h5", value, key="k", parts=parts)
@@ -153,6 +157,7 @@ def axilla(name: str, backend: str, times: int) -> dict[str, float]:
         patches = embed(folder)
         taken = statistics.median(seconds(lambda: embed(folder)) for _ in range(REPEATS))
     peak = peak_mib()  # before the whole comparison, which no study makes
+    encoder = build_encoder(config)
     exact = FrozenEncoder(encoder, computing=Computing()).encode(some).astype(np.float64)
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1)
     return {
@@ -163,20 +168,34 @@ def axilla(name: str, backend: str, times: int) -> dict[str, float]:
     }
 
 
-def measure(name: str, way: str, times: int) -> int:
+def measure(name: str, weights: str, way: str, times: int) -> int:
     """One way, in this process."""
+    if way == "file":
+        torch.save(encoder_spec(name).build().state_dict(), weights)
+        return answer({})
     limit = matrix_rate()
-    found = original(name) if way == "original" else axilla(name, way, times)
+    found = original(name, weights) if way == "original" else axilla(name, weights, way, times)
     return answer({**found, "limit": max(limit, matrix_rate())})
+
+
+@contextmanager
+def weights_file(name: str) -> Iterator[str]:
+    """A file of drawn weights, as large as the published one; a child makes it, and ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/{name}.pth"
+        in_child(__file__, cores=1, encoder=name, weights=path, way="file", times=0)
+        yield path
 
 
 def compare(name: str, cores: int) -> None:
     """Alternate the ways and print medians."""
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     rounds = ROUNDS.get(name, 1)
-    for _ in range(rounds):
-        for way in WAYS:
-            runs[way].append(in_child(__file__, cores=cores, encoder=name, way=way, times=TIMES))
+    with weights_file(name) as weights:
+        given = {"cores": cores, "encoder": name, "weights": weights, "times": TIMES}
+        for _ in range(rounds):
+            for way in WAYS:
+                runs[way].append(in_child(__file__, way=way, **given))
 
     def middle(way: str, key: str) -> float:
         return statistics.median(run[key] for run in runs[way])
@@ -198,19 +217,18 @@ def compare(name: str, cores: int) -> None:
 
 def main() -> int:
     """All encoders; the options are those of its own child processes."""
-    options = child_options(encoder=str, way=str, times=int)
+    options = child_options(encoder=str, weights=str, way=str, times=int)
     if options is not None:
         torch.set_num_threads(options.cores)
-        return measure(options.encoder, options.way, options.times)
+        return measure(options.encoder, options.weights, options.way, options.times)
     if not DATA:
         print("encoding: left out, AXILLA_DATA is not set")
         return 0
     for name in ENCODERS:
         compare(name, core_counts()[-1])
-    few, many = (
-        in_child(__file__, cores=core_counts()[-1], encoder="alexnet", way="openvino", times=count)
-        for count in (1, 20)
-    )
+    with weights_file("alexnet") as weights:
+        given = {"cores": core_counts()[-1], "encoder": "alexnet", "weights": weights}
+        few, many = (in_child(__file__, way="openvino", times=times, **given) for times in (1, 20))
     print(
         f"encoding, peak memory of alexnet's process: 3 slides {few['peak_mib']:.0f} MiB, 60 "
         f"slides {many['peak_mib']:.0f} MiB"

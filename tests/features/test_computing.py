@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import importlib.util
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from torch import nn
 from axilla.core.config import Encoder
 from axilla.core.errors import WeightsError
 from axilla.features import computing as module
-from axilla.features.computing import CHUNK, Computing, FrozenEncoder, choose_computing
+from axilla.features.computing import Computing, FrozenEncoder, choose_computing
 from axilla.features.encoders import PatchEncoder, build_encoder
 
 
@@ -41,15 +43,28 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 def test_features_are_those_by_definition(
     alexnet: PatchEncoder, backend: str, precision: str
 ) -> None:
-    pixels = patches(CHUNK + 3)
+    pixels = patches(19)
     exact = FrozenEncoder(alexnet, computing=Computing()).encode(pixels)
     frozen = FrozenEncoder(alexnet, computing=Computing(precision, backend))
     found = frozen.encode(pixels)
-    assert (found.dtype, found.shape) == (np.float16, (CHUNK + 3, 9216))
+    assert (found.dtype, found.shape) == (np.float16, (19, 9216))
     assert cosine(found, exact) >= (0.9999 if precision == "bfloat16" else 0.9999999)
     np.testing.assert_array_equal(frozen.encode(pixels), found)
     # A patch's features do not depend on its companions.
     assert cosine(frozen.encode(pixels[:1]), found[:1]) >= 0.99999
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_float32_weights_are_let_go_once_they_are_converted(backend: str) -> None:
+    encoder = build_encoder(Encoder(name="alexnet", weights="none"))
+    weights = weakref.ref(encoder.body)
+    frozen = FrozenEncoder(encoder, computing=Computing("bfloat16", backend))
+    del encoder
+    found = frozen.encode(patches(2))
+    gc.collect()
+    assert weights() is None
+    np.testing.assert_array_equal(frozen.encode(patches(2)), found)
+    assert (frozen.name, frozen.features, frozen.weights_digest) == ("alexnet", 9216, "none-0")
 
 
 def test_the_setting_on_machines_of_both_kinds(

@@ -17,6 +17,7 @@ from axilla.features.encoders import PatchEncoder, build_encoder
 from axilla.features.registry import encoder_spec
 from axilla.features.small_cnn import SmallCNN
 from axilla.features.spec import IMAGENET_MEAN, IMAGENET_STD
+from axilla.features.torchvision_specs import TORCHVISION_SPECS
 from axilla.features.weights import state_digest
 
 LENGTHS = {
@@ -296,3 +297,10 @@ class TestFiles:
             self.load(tmp_path / "w.pth")
         with pytest.raises(WeightsError, match="there is no such file of weights"):
             self.load(tmp_path / "gone.pth")
+
+
+def test_the_cached_files_are_those_of_torchvision():
+    for name, spec in TORCHVISION_SPECS.items():
+        if name != "small_cnn":
+            url = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
+            assert url.rsplit("/", 1)[-1] == spec.imagenet_file

@@ -14,11 +14,12 @@ from axilla.core.progress import Reporter
 from axilla.core.types import Cohort, Partition, Prediction
 from axilla.deploy.encoding import load_encoder
 from axilla.deploy.settings import config_of
+from axilla.features.computing import FrozenEncoder
 from axilla.mil.bundle import Bundle
 from axilla.mil.clinical import Preprocessor
 from axilla.mil.devices import denormals_flushed
 from axilla.mil.ensemble import EnsembleScore
-from axilla.study.embedding import ReadyEncoder, embed_slides
+from axilla.study.embedding import embed_slides
 from axilla.study.fitting import Fitting
 from axilla.study.given import find_given
 from axilla.study.held_patches import HeldPatches
@@ -76,7 +77,7 @@ def apply_model(
     config: StudyConfig,
     reporter: Reporter,
     exclude_failed: bool = False,
-    ready: ReadyEncoder | None = None,
+    ready: FrozenEncoder | None = None,
     held: HeldPatches | None = None,
 ) -> Application:
     """Check the slides, cut them, bring them to the model's stain and embed them.
@@ -239,7 +240,7 @@ def _with_slides(
     config: StudyConfig,
     reporter: Reporter,
     exclude_failed: bool,
-    ready: ReadyEncoder | None,
+    ready: FrozenEncoder | None,
     held: HeldPatches | None,
 ) -> Application:
     tiles = tile_slides(

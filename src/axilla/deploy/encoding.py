@@ -10,8 +10,9 @@ from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.errors import ConfigError, WeightsError
+from axilla.features.computing import FrozenEncoder
 from axilla.study.bundles import encoder_settings
-from axilla.study.embedding import ReadyEncoder, ready_encoder
+from axilla.study.embedding import ready_encoder
 
 _SHOWN = 12
 """So many digits of a digest are printed: enough to tell two files apart."""
@@ -61,7 +62,7 @@ def encoder_for(record: Mapping[str, Any], given: Path | None) -> dict[str, Any]
     return settings
 
 
-def load_encoder(record: Mapping[str, Any], *, config: StudyConfig) -> ReadyEncoder | None:
+def load_encoder(record: Mapping[str, Any], *, config: StudyConfig) -> FrozenEncoder | None:
     """The frozen encoder with the weights that the model was trained with; None without one.
 
     Raises
@@ -76,8 +77,8 @@ def load_encoder(record: Mapping[str, Any], *, config: StudyConfig) -> ReadyEnco
     _refuse_other_file(record["encoder"], config.encoder.weights)
     ready = ready_encoder(config)
     trained = record["encoder"].get("weights_digest")
-    if trained is not None and ready.encoder.weights_digest != trained:
-        raise _other_weights(config, trained, ready.encoder.weights_digest)
+    if trained is not None and ready.weights_digest != trained:
+        raise _other_weights(config, trained, ready.weights_digest)
     return ready
 
 

@@ -11,9 +11,9 @@ from axilla.core.config import StudyConfig
 from axilla.deploy.applying import clinical_columns
 from axilla.deploy.encoding import load_encoder
 from axilla.deploy.settings import config_of
+from axilla.features.computing import FrozenEncoder
 from axilla.mil.bundle import Bundle
 from axilla.study.bundles import read_bundle
-from axilla.study.embedding import ReadyEncoder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +23,7 @@ class LoadedModel:
     folder: Path
     bundle: Bundle
     encoder_weights: Path | None
-    ready: ReadyEncoder | None
+    ready: FrozenEncoder | None
     """The frozen encoder; None where the bundle holds its own, or needs none."""
 
     @property

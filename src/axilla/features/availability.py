@@ -64,7 +64,7 @@ def _state(spec: EncoderSpec) -> tuple[bool, str]:
     if spec.name == "small_cnn":
         return True, "no weights needed: it is trained"
     if spec.library == "torchvision":
-        if torchvision_cache(spec.name).is_file():
+        if torchvision_cache(spec).is_file():
             return True, "weights in the cache"
         return False, "weights not here: downloaded when first used, or give a file"
     return _timm_state(spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,6 +67,10 @@ class PatchEncoder(nn.Module):
         features: Tensor = self.body(self.normalised(self.sized(patches)))  # [n, D], [n, C, h', w']
         return features.flatten(1)  # [n, D]
 
+    def with_body(self, body: nn.Module) -> PatchEncoder:
+        """Another body behind the same resizing and normalising."""
+        return copy.deepcopy(self, {id(self.body): body})
+
     def sized(self, patches: Tensor) -> Tensor:
         """Patches at the side that the body takes, [n, 3, side, side], 0 to 255.
 
@@ -114,6 +119,7 @@ def build_encoder(config: EncoderConfig, *, seed: int = 0) -> PatchEncoder:
     else:
         state = find_state(spec, config.weights)
         digest = state_digest(state)
+        state = _without_ignored(state, spec)
         body = spec.trim(_loaded(spec, state, config.weights))
     return PatchEncoder(spec, body, weights_digest=digest, input_px=config.input_px)
 
@@ -173,6 +179,15 @@ def checked_spec(config: EncoderConfig) -> EncoderSpec:
             f"Set encoder.input_px to {side}, or leave it out for {spec.input_px}.",
         )
     return spec
+
+
+def _without_ignored(state: dict[str, Tensor], spec: EncoderSpec) -> dict[str, Tensor]:
+    """What the network keeps, apart from the file: VGG's classifier would take 500 MB with it."""
+    if not spec.ignored:
+        return state
+    for name in [n for n in state if n.startswith(spec.ignored)]:
+        del state[name]
+    return {name: tensor.clone() for name, tensor in state.items()}
 
 
 def _loaded(spec: EncoderSpec, state: dict[str, Tensor], source: str) -> nn.Module:

@@ -56,6 +56,8 @@ class EncoderSpec:
     """The trimmed network with drawn weights, where building the whole would cost much more."""
     words: tuple[str, ...] = ("imagenet",)
     """Which of imagenet and published `encoder.weights` may say."""
+    imagenet_file: str = ""
+    """The name of torchvision's file of ImageNet weights, in torch's cache."""
     library: Literal["torchvision", "timm", "own"] = "torchvision"
     rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = same_names
     """From the names in the published file to those of the network."""

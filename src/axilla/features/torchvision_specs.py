@@ -92,23 +92,28 @@ TORCHVISION_SPECS: Mapping[str, EncoderSpec] = {
         EncoderSpec(
             "alexnet", 224, 256 * 6 * 6, IMAGENET_MEAN, IMAGENET_STD,
             _torchvision("alexnet"), _trim_sequential, ("classifier.",), _draw_alexnet,
+            imagenet_file="alexnet-owt-7be5be79.pth",
         ),
         EncoderSpec(
             "vgg16_bn", 224, 512 * 7 * 7, IMAGENET_MEAN, IMAGENET_STD,
             _torchvision("vgg16_bn"), _trim_sequential, ("classifier.",), _draw_vgg,
+            imagenet_file="vgg16_bn-6c64b313.pth",
         ),
         EncoderSpec(
             "resnet50", 224, 2048, IMAGENET_MEAN, IMAGENET_STD,
             _torchvision("resnet50"), _trim_fc, ("fc.",),
+            imagenet_file="resnet50-0676ba61.pth",
         ),
         EncoderSpec(
             "densenet121", 224, 1024 * 7 * 7, IMAGENET_MEAN, IMAGENET_STD,
             _torchvision("densenet121"), _trim_densenet, ("classifier.",),
+            imagenet_file="densenet121-a639ec97.pth",
         ),
         EncoderSpec(
             "inception_v3", 299, 2048, IMAGENET_MEAN, IMAGENET_STD,
             _torchvision("inception_v3", transform_input=True, init_weights=False),
             _trim_inception, ("fc.", "AuxLogits."),
+            imagenet_file="inception_v3_google-0cc3c7bd.pth",
         ),
         EncoderSpec(
             "small_cnn", None, 512, H_AND_E_MEAN, H_AND_E_STD,

@@ -53,7 +53,7 @@ def find_state(spec: EncoderSpec, weights: str, *, only_shapes: bool = False) ->
     elif weights not in spec.words:
         raise _no_such_weights(spec, weights)
     elif spec.published is None:
-        return _torchvision_state(spec)
+        return _torchvision_state(spec, only_shapes=only_shapes)
     else:
         path = hub_file(spec.name, spec.published)
     return _file_state(path, only_shapes=only_shapes)
@@ -101,12 +101,9 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-def torchvision_cache(name: str) -> Path:
+def torchvision_cache(spec: EncoderSpec) -> Path:
     """Where torch keeps the ImageNet weights of a torchvision network, there or not."""
-    import torchvision
-
-    url = str(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url)
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    return Path(torch.hub.get_dir()) / "checkpoints" / spec.imagenet_file
 
 
 def _no_such_weights(spec: EncoderSpec, weights: str) -> WeightsError:
@@ -118,29 +115,34 @@ def _no_such_weights(spec: EncoderSpec, weights: str) -> WeightsError:
     return WeightsError(f"encoder {spec.name} has no {kind} weights.", remedy)
 
 
-def _torchvision_state(spec: EncoderSpec) -> dict[str, Tensor]:
-    import torchvision
+def _torchvision_state(spec: EncoderSpec, *, only_shapes: bool) -> dict[str, Tensor]:
+    cached = torchvision_cache(spec)
+    if not cached.is_file():
+        _download(spec, cached.name)
+    try:
+        loaded = _read(cached, only_shapes=only_shapes)
+    except _UNLOADABLE as error:
+        raise WeightsError(
+            f"the ImageNet weights of {spec.name} in the cache are damaged ({_first(error)}).",
+            "Delete the file; it is then downloaded again.",
+            file=cached,
+        ) from error
+    return _state_dict(loaded, cached)
+
+
+def _download(spec: EncoderSpec, file: str) -> None:
+    import torchvision  # late: it takes seconds, and 130 MB
 
     weights = torchvision.models.get_model_weights(spec.name)["IMAGENET1K_V1"]
-    cached = torchvision_cache(spec.name)
     try:
-        state: dict[str, Tensor] = weights.get_state_dict(
-            progress=False, check_hash=True, weights_only=True
-        )
+        weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except _UNLOADABLE as error:
-        if cached.is_file():
-            raise WeightsError(
-                f"the ImageNet weights of {spec.name} in the cache are damaged ({_first(error)}).",
-                "Delete the file; it is then downloaded again.",
-                file=cached,
-            ) from error
         raise WeightsError(
             f"the ImageNet weights of {spec.name} are not on this machine and could not be "
             f"downloaded ({_first(error)}).",
             "Either connect this machine to the network once, or fetch the file elsewhere and set "
-            f"encoder.weights to its path ({cached.name}).",
+            f"encoder.weights to its path ({file}).",
         ) from error
-    return state
 
 
 def _first(error: BaseException) -> str:
@@ -156,19 +158,28 @@ def _file_state(path: Path, *, only_shapes: bool) -> dict[str, Tensor]:
             file=path,
         )
     try:
-        if path.suffix == ".safetensors":
-            return _safetensors_shapes(path) if only_shapes else dict(load_file(path))
-        # weights_only: a pickle that holds anything but tensors is refused, never run.
-        place = "meta" if only_shapes else "cpu"
-        # Mapped, not read: a classifier of 400 MB that is cut off takes no memory.
-        mapped = not only_shapes and zipfile.is_zipfile(path)
-        loaded = torch.load(path, map_location=place, weights_only=True, mmap=mapped)
+        loaded = _read(path, only_shapes=only_shapes)
     except _UNLOADABLE as error:
         raise WeightsError(
             f"the weights cannot be read safely ({_first(error)}).",
             "Save them as .safetensors, or as a plain state dict.",
             file=path,
         ) from error
+    return _state_dict(loaded, path)
+
+
+def _read(path: Path, *, only_shapes: bool) -> object:
+    if path.suffix == ".safetensors":
+        return _safetensors_shapes(path) if only_shapes else load_file(path)
+    # weights_only: a pickle that holds anything but tensors is refused, never run.
+    place = "meta" if only_shapes else "cpu"
+    # Mapped, not read: gigabytes of numbers are in memory once, as the network's.
+    mapped = not only_shapes and zipfile.is_zipfile(path)
+    loaded: object = torch.load(path, map_location=place, weights_only=True, mmap=mapped)
+    return loaded
+
+
+def _state_dict(loaded: object, path: Path) -> dict[str, Tensor]:
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -15,8 +14,8 @@ from axilla.core.ahead import ahead
 from axilla.core.config import StudyConfig
 from axilla.core.progress import Reporter
 from axilla.core.types import Slide
-from axilla.features.computing import Computing, FrozenEncoder, choose_computing
-from axilla.features.encoders import PatchEncoder, build_encoder
+from axilla.features.computing import FrozenEncoder, choose_computing
+from axilla.features.encoders import build_encoder
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
 from axilla.study.staining import Stains
@@ -27,16 +26,7 @@ COMPUTING = 2
 """Counts up whenever the same patch and weights come to give other features."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ReadyEncoder:
-    """A frozen encoder with its weights loaded, and how it is computed here."""
-
-    encoder: PatchEncoder
-    computing: Computing
-    frozen: FrozenEncoder
-
-
-def ready_encoder(config: StudyConfig) -> ReadyEncoder:
+def ready_encoder(config: StudyConfig) -> FrozenEncoder:
     """The study's frozen encoder; its weights are read, so that it is made once.
 
     Raises
@@ -46,7 +36,7 @@ def ready_encoder(config: StudyConfig) -> ReadyEncoder:
     """
     encoder = build_encoder(config.encoder, seed=config.training.seed)
     computing = choose_computing(config.encoder.precision, encoder=encoder)
-    return ReadyEncoder(encoder, computing, FrozenEncoder(encoder, computing=computing))
+    return FrozenEncoder(encoder, computing=computing)
 
 
 def embed_slides(
@@ -55,7 +45,7 @@ def embed_slides(
     config: StudyConfig,
     reporter: Reporter,
     stains: Stains | None = None,
-    ready: ReadyEncoder | None = None,
+    ready: FrozenEncoder | None = None,
 ) -> dict[str, str]:
     """Features of every slide that has none yet; the key of each slide's features.
 
@@ -68,12 +58,11 @@ def embed_slides(
         reporter.done("embed", "not needed: the encoder is trained end to end")
         return dict(grids)
     layout = Layout(config.out)
-    ready = ready or ready_encoder(config)
-    encoder, computing = ready.encoder, ready.computing
+    encoder = ready or ready_encoder(config)
     keys = {
         slide: store.digest(
             "embed", COMPUTING, key, config.encoder.name, encoder.input_px, encoder.weights_digest,
-            str(computing), *(["original"] if config.encoder.original else []),
+            str(encoder.computing), *(["original"] if config.encoder.original else []),
         )
         for slide, key in grids.items()
     }  # fmt: skip
@@ -96,13 +85,13 @@ def embed_slides(
                 weights_digest=encoder.weights_digest,
                 patch_size=config.patches.size,
                 mpp=grid.mpp,
-                computing=str(computing),
+                computing=str(encoder.computing),
             )
-            found = _extract_features(parts, ready.frozen)
+            found = _extract_features(parts, encoder)
             store.write_features(path, value, key=keys[slide.slide_id], parts=found)
     reporter.done(
         "embed",
-        f"{len(keys):,} slides with {config.encoder.name} in {computing.precision}"
+        f"{len(keys):,} slides with {config.encoder.name} in {encoder.computing.precision}"
         + (f", {len(todo):,} now" if todo else ", done before"),
     )
     return keys

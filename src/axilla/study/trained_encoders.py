@@ -42,8 +42,8 @@ class _Predicting:
     ) -> None:
         self.setting = setting
         self._encoder = encoder
-        self._computing = choose_computing(setting, encoder=encoder)
-        self._frozen = FrozenEncoder(encoder, computing=self._computing)
+        computing = choose_computing(setting, encoder=encoder)
+        self._frozen = FrozenEncoder(encoder, computing=computing)
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float16]:
         """RGB [n, h, w, 3] to features [n, D]."""
@@ -51,10 +51,10 @@ class _Predicting:
             return self._frozen.encode(patches)
         except WeightsError:
             # A model must not become useless for weights that training happened to give.
-            if self.setting != "auto" or self._computing.precision == "float32":
+            if self.setting != "auto" or self._frozen.computing.precision == "float32":
                 raise
-        self._computing = Computing("float32", self._computing.backend)
-        self._frozen = FrozenEncoder(self._encoder, computing=self._computing)
+        exact = Computing("float32", self._frozen.computing.backend)
+        self._frozen = FrozenEncoder(self._encoder, computing=exact)
         return self._frozen.encode(patches)
 
 
