@@ -62,6 +62,16 @@ def test_rectangles(length, width):
     assert found["rectangularity"] == pytest.approx(1, rel=0.02)
 
 
+@pytest.mark.parametrize("a", [6, 8, 11])
+@pytest.mark.parametrize("slenderness", [1.0, 1.25, 1.75])
+def test_rectangularity_of_small_nuclei_depends_on_neither_size_nor_slenderness(a, slenderness):
+    b = a / slenderness
+    round_one = mean_of(lambda angle, centre: ellipse(a, b, angle, centre), draws=60)
+    assert round_one["rectangularity"] == pytest.approx(math.pi / 4, rel=0.015)
+    square_one = mean_of(lambda angle, centre: rectangle(2 * a, 2 * b, angle, centre), draws=60)
+    assert square_one["rectangularity"] == pytest.approx(1, abs=0.04 if a == 6 else 0.02)
+
+
 @pytest.mark.parametrize("angle", [0, 17, 45, 90, 123, 179])
 def test_orientation_runs_from_the_x_axis_towards_the_y_axis(angle):
     found = measure_nuclei(ellipse(24, 10, angle))["orientation"][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -28,6 +29,10 @@ _STAIRS, _WINDOW = 16, (3, 9)
 
 By a Gaussian as wide as that window: windows of whole points, 3 or 5, would make what is measured
 leap with the size of the nucleus."""
+_FINEST = 0.15
+"""Between the shares of the drawn ellipse and rectangle; of large ones it is 0.21."""
+_STEP, _DRAWN = 0.1, 32
+"""Shapes are drawn so often a size and slenderness, which are told apart by such a factor."""
 _KINDS: dict[str, type] = {"nucleus": np.int64, "x": np.float64, "y": np.float64,
     "touches_edge": np.bool_} | dict.fromkeys(
     ("major_axis", "minor_axis", "area", "orientation", "circumference", "circularity",
@@ -71,7 +76,10 @@ def measure_nuclei(
     -----
     The axes are those of the ellipse with the same second moments. The circumference is the
     8-connected chain code's, :math:`0.980 n_e + 1.406 n_o - 0.091 n_c` (Vossepoel and Smeulders
-    1982), plus :math:`\pi` for the half pixel by which the pixels' centres lie inside. A mean of
+    1982), plus :math:`\pi` for the half pixel by which the pixels' centres lie inside. The smallest
+    rectangle around few pixels is too small or too large by some percent, as size and slenderness
+    will have it; so rectangularity is read on the scale on which drawn ellipses and rectangles of
+    the same second moments have :math:`\pi / 4` and 1 in the mean. A mean of
     orientations means nothing, since 1 and 179 degrees are neighbours; polarity is the length of
     the mean of :math:`e^{2 i \theta}` over the nucleus and its nearest neighbours: 1 where all
     point one way. By chance it is about :math:`\sqrt{\pi / (4 (k + 1))}`, 0.30 with 8 neighbours.
@@ -153,7 +161,7 @@ def _measure(
         "orientation": angle,
         "circumference": length * unit,
         "circularity": 4 * math.pi * len(rows) / length**2,
-        "rectangularity": len(rows) / _rectangle(mask),
+        "rectangularity": _rectangularity(mask, major, minor),
     }
 
 
@@ -178,6 +186,42 @@ def _chain_length(points: NDArray[Any]) -> float:
     even = int((np.abs(steps).sum(axis=1) == 1).sum())
     corners = int((steps != np.roll(steps, 1, axis=0)).any(axis=1).sum())
     return _EVEN * even + _ODD * odd + _CORNER * corners
+
+
+def _rectangularity(mask: NDArray[np.bool_], major: float, minor: float) -> float:
+    """Share of the smallest rectangle, on the scale of two drawn shapes of known share."""
+    size = round(math.log(major * minor) / _STEP)
+    slenderness = round(math.log(major / minor) / _STEP)
+    ellipse, rectangle = _drawn_shares(size, slenderness)
+    # Of the smallest nuclei the two are nearly one: no scale is that fine.
+    scale = (1 - math.pi / 4) / max(rectangle - ellipse, _FINEST)
+    return min(math.pi / 4 + (_share(mask) - ellipse) * scale, 1.0)
+
+
+@lru_cache(maxsize=4096)
+def _drawn_shares(size: int, slenderness: int) -> tuple[float, float]:
+    """Mean share of an ellipse and of a rectangle of such second moments, drawn on pixels."""
+    ratio = math.exp(slenderness * _STEP)
+    minor = math.sqrt(math.exp(size * _STEP) / ratio)
+    major = minor * ratio
+    reach = np.arange(-math.ceil(major) - 1, math.ceil(major) + 2)
+    half = math.sqrt(3) / 4  # of a rectangle's side, over the axis of its second moments
+    shares = []
+    moved = np.random.default_rng(0).uniform(-0.5, 0.5, (_DRAWN, 2))
+    for turn, (dx, dy) in zip(np.arange(_DRAWN) * math.pi / _DRAWN, moved, strict=True):
+        u, v = reach - dx, reach[:, None] - dy
+        along = np.abs(u * math.cos(turn) + v * math.sin(turn)) / major
+        across = np.abs(v * math.cos(turn) - u * math.sin(turn)) / minor
+        ellipse = along**2 + across**2 <= 1 / 4
+        rectangle = (along <= half) & (across <= half)
+        shares.append([_share(shape) if shape.any() else 1.0 for shape in (ellipse, rectangle)])
+    means = np.mean(shares, axis=0)
+    return float(means[0]), float(means[1])
+
+
+def _share(mask: NDArray[np.bool_]) -> float:
+    """Pixels over the area of the smallest rectangle; by some percent wrong where they are few."""
+    return np.count_nonzero(mask) / _rectangle(mask)
 
 
 def _rectangle(mask: NDArray[np.bool_]) -> float:
