@@ -7,6 +7,7 @@ import pytest
 from scipy.special import ellipe
 
 from axilla.core.errors import StatisticsError
+from axilla.nuclei import morphometry
 from axilla.nuclei.morphometry import measure_nuclei, polarity
 
 SIZE = 160
@@ -70,6 +71,30 @@ def test_rectangularity_of_small_nuclei_depends_on_neither_size_nor_slenderness(
     assert round_one["rectangularity"] == pytest.approx(math.pi / 4, rel=0.015)
     square_one = mean_of(lambda angle, centre: rectangle(2 * a, 2 * b, angle, centre), draws=60)
     assert square_one["rectangularity"] == pytest.approx(1, abs=0.04 if a == 6 else 0.02)
+
+
+def test_rectangularity_of_bars_is_a_share():
+    bar, askew, corner = (np.zeros((90, 90), np.int32) for _ in range(3))
+    bar[40, 10:70] = 1
+    np.fill_diagonal(askew[20:60, 20:60], 1)
+    corner[20:60, 20:22] = corner[58:60, 20:60] = 1
+    shares = [measure_nuclei(drawn)["rectangularity"][0] for drawn in (bar, askew, corner)]
+    assert shares[0] > 0.9
+    assert 0.5 < shares[1] <= 1
+    assert 0 <= shares[2] < 0.3
+
+
+def test_a_label_as_large_as_the_image_takes_no_longer_than_a_nucleus(monkeypatch):
+    sides = []
+    draw = morphometry.find_contours
+    monkeypatch.setattr(
+        morphometry,
+        "find_contours",
+        lambda image, *a, **k: sides.append(max(image.shape)) or draw(image, *a, **k),
+    )
+    morphometry._drawn_shares.cache_clear()
+    measure_nuclei(np.ones((900, 700), np.int32))
+    assert sorted(sides)[-2] < 300
 
 
 @pytest.mark.parametrize("angle", [0, 17, 45, 90, 123, 179])

@@ -33,6 +33,8 @@ _FINEST = 0.15
 """Between the shares of the drawn ellipse and rectangle; of large ones it is 0.21."""
 _STEP, _DRAWN = 0.1, 32
 """Shapes are drawn so often a size and slenderness, which are told apart by such a factor."""
+_LARGEST, _MOST_SLENDER = 92, 16
+"""Steps to axes of 100 px, and of 5 to 1: beyond, the shares are as good as these."""
 _KINDS: dict[str, type] = {"nucleus": np.int64, "x": np.float64, "y": np.float64,
     "touches_edge": np.bool_} | dict.fromkeys(
     ("major_axis", "minor_axis", "area", "orientation", "circumference", "circularity",
@@ -79,8 +81,8 @@ def measure_nuclei(
     1982), plus :math:`\pi` for the half pixel by which the pixels' centres lie inside. The smallest
     rectangle around few pixels is too small or too large by some percent, as size and slenderness
     will have it; so rectangularity is read on the scale on which drawn ellipses and rectangles of
-    the same second moments have :math:`\pi / 4` and 1 in the mean. A mean of
-    orientations means nothing, since 1 and 179 degrees are neighbours; polarity is the length of
+    the same second moments have :math:`\pi / 4` and 1 in the mean (less than 1 where sides are below
+    12 pixels, which are too few to tell the two apart). A mean of orientations means nothing, since 1 and 179 degrees are neighbours; polarity is the length of
     the mean of :math:`e^{2 i \theta}` over the nucleus and its nearest neighbours: 1 where all
     point one way. By chance it is about :math:`\sqrt{\pi / (4 (k + 1))}`, 0.30 with 8 neighbours.
     """
@@ -190,12 +192,12 @@ def _chain_length(points: NDArray[Any]) -> float:
 
 def _rectangularity(mask: NDArray[np.bool_], major: float, minor: float) -> float:
     """Share of the smallest rectangle, on the scale of two drawn shapes of known share."""
-    size = round(math.log(major * minor) / _STEP)
-    slenderness = round(math.log(major / minor) / _STEP)
+    size = min(round(math.log(major * minor) / _STEP), _LARGEST)
+    slenderness = min(round(math.log(major / minor) / _STEP), _MOST_SLENDER)
     ellipse, rectangle = _drawn_shares(size, slenderness)
     # Of the smallest nuclei the two are nearly one: no scale is that fine.
     scale = (1 - math.pi / 4) / max(rectangle - ellipse, _FINEST)
-    return min(math.pi / 4 + (_share(mask) - ellipse) * scale, 1.0)
+    return max(0.0, min(math.pi / 4 + (_share(mask) - ellipse) * scale, 1.0))
 
 
 @lru_cache(maxsize=4096)
@@ -230,7 +232,8 @@ def _rectangle(mask: NDArray[np.bool_]) -> float:
     Around the pixels themselves it would be too large wherever the shape lies askew to them, by the
     height of the stairs on all four sides; a moving average along the outline takes those away.
     """
-    found = find_contours(np.pad(mask.astype(np.float32), 1), 0.5)
+    # Pixels that touch by a corner are one shape, as they are to whoever numbered the nuclei.
+    found = find_contours(np.pad(mask.astype(np.float32), 1), 0.5, fully_connected="high")
     outline = max(found, key=len)[:-1]
     width_px = float(np.clip(len(outline) / _STAIRS, *_WINDOW)) / math.sqrt(12)
     averaged = ndimage.gaussian_filter1d(outline, width_px, axis=0, mode="wrap").astype(np.float32)
