@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,9 +14,6 @@ from torch import Tensor
 
 from axilla.core.ahead import ahead
 from axilla.core.errors import CohortError
-
-_SERIAL = 32_768
-"""Fewer numbers than this torch converts on the calling thread, and they stay in its cache."""
 
 
 class Instances(Protocol):
@@ -158,56 +156,52 @@ def batches(
     Parameters
     ----------
     dtype
-        What features are converted to as they are read; None leaves them as they are.
+        What features are converted to; None leaves them as they are. The thread that uses them
+        converts them: another one would take a core from the products meanwhile.
     """
-    found = _batches(bags, slides=slides, size=size, dtype=dtype)
+    read = _read(bags, slides=slides, size=size)
     # A plain dict is in memory: nothing to wait for.
-    return found if isinstance(slides, dict) and dtype is None else ahead(found)
+    source = read if isinstance(slides, dict) else ahead(read)
+    with closing(source):
+        for group, parts in source:
+            yield _batch(group, parts, dtype)
 
 
-def _batches(
-    bags: Sequence[BagOfSlide],
-    *,
-    slides: Mapping[str, Instances],
-    size: int,
-    dtype: torch.dtype | None,
-) -> Iterator[Batch]:
+def _read(
+    bags: Sequence[BagOfSlide], *, slides: Mapping[str, Instances], size: int
+) -> Generator[tuple[Sequence[BagOfSlide], list[NDArray[Any]]]]:
     for start in range(0, len(bags), size):
         group = bags[start : start + size]
-        lengths = [len(bag.indices) for bag in group]
-        parts = (slides[bag.slide_id][bag.indices] for bag in group)
-        if dtype is None:
-            stacked = torch.from_numpy(np.concatenate(list(parts)))
-        else:
-            stacked = _converted(parts, rows=sum(lengths), dtype=dtype)
-        if stacked.ndim == 4:
-            stacked = stacked.permute(0, 3, 1, 2)  # [S, h, w, 3] -> [S, 3, h, w]
-        clinical = [bag.patient.clinical for bag in group if bag.patient.clinical is not None]
-        yield Batch(
-            instances=stacked,
-            lengths=lengths,
-            clinical=torch.from_numpy(np.stack(clinical)).float() if clinical else None,
-            labels=torch.tensor([bag.patient.label for bag in group]),
-            weights=torch.tensor([bag.weight for bag in group], dtype=torch.float32),
-        )
+        yield group, [slides[bag.slide_id][bag.indices] for bag in group]
 
 
-def _converted(parts: Iterator[NDArray[Any]], *, rows: int, dtype: torch.dtype) -> Tensor:
+def _batch(
+    group: Sequence[BagOfSlide], parts: list[NDArray[Any]], dtype: torch.dtype | None
+) -> Batch:
+    stacked = torch.from_numpy(np.concatenate(parts)) if dtype is None else _converted(parts, dtype)
+    if stacked.ndim == 4:
+        stacked = stacked.permute(0, 3, 1, 2)  # [S, h, w, 3] -> [S, 3, h, w]
+    clinical = [bag.patient.clinical for bag in group if bag.patient.clinical is not None]
+    return Batch(
+        instances=stacked,
+        lengths=[len(bag.indices) for bag in group],
+        clinical=torch.from_numpy(np.stack(clinical)).float() if clinical else None,
+        labels=torch.tensor([bag.patient.label for bag in group]),
+        weights=torch.tensor([bag.weight for bag in group], dtype=torch.float32),
+    )
+
+
+def _converted(parts: list[NDArray[Any]], dtype: torch.dtype) -> Tensor:
     """Features of all bags, [S, D] of `dtype`.
 
-    float16 goes to bfloat16 through float32, a few rows at a time: torch converts either step by
-    vector instructions, and the direct way number by number.
+    float16 goes to bfloat16 through float32, a bag at a time: torch converts either step by vector
+    instructions and on all cores, and the direct way number by number.
     """
-    stacked, filled = torch.empty(0), 0
+    rows = sum(len(part) for part in parts)
+    stacked, filled = torch.empty(rows, parts[0].shape[1], dtype=dtype), 0
     for part in parts:
-        found = torch.from_numpy(part)
-        if not filled:
-            stacked = torch.empty(rows, part.shape[1], dtype=dtype)
-        step = max(1, (_SERIAL - 1) // part.shape[1])
-        for start in range(0, len(part), step):
-            some = found[start : start + step]
-            stacked[filled : filled + len(some)] = some.float()
-            filled += len(some)
+        stacked[filled : filled + len(part)] = torch.from_numpy(part).float()
+        filled += len(part)
     return stacked
 
 

@@ -81,10 +81,11 @@ def measure_nuclei(
     1982), plus :math:`\pi` for the half pixel by which the pixels' centres lie inside. The smallest
     rectangle around few pixels is too small or too large by some percent, as size and slenderness
     will have it; so rectangularity is read on the scale on which drawn ellipses and rectangles of
-    the same second moments have :math:`\pi / 4` and 1 in the mean (less than 1 where sides are below
-    12 pixels, which are too few to tell the two apart). A mean of orientations means nothing, since 1 and 179 degrees are neighbours; polarity is the length of
-    the mean of :math:`e^{2 i \theta}` over the nucleus and its nearest neighbours: 1 where all
-    point one way. By chance it is about :math:`\sqrt{\pi / (4 (k + 1))}`, 0.30 with 8 neighbours.
+    the same second moments have :math:`\pi / 4` and 1 in the mean (less than 1 where sides are
+    below 12 pixels, too few to tell the two apart). A mean of orientations means nothing, since 1
+    and 179 degrees are neighbours; polarity is the length of the mean of :math:`e^{2 i \theta}`
+    over the nucleus and its nearest neighbours: 1 where all point one way. By chance it is about
+    :math:`\sqrt{\pi / (4 (k + 1))}`, 0.30 with 8 neighbours.
     """
     labels = np.asarray(instances)
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
