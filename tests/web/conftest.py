@@ -253,17 +253,37 @@ def new_case() -> Callable[[TestClient], str]:
     return make
 
 
-@pytest.fixture(scope="session")
-def folder_of() -> Callable[[Served, str], Path]:
-    """Where a case's files lie."""
+@dataclass(frozen=True)
+class Begun:
+    """A case of a server's, and who asks about it."""
 
-    def find(served: Served, case: str) -> Path:
-        assert served.new is not None
-        found = served.new.find(case.rsplit("/", 1)[1])
+    client: TestClient
+    served: Served
+    case: str
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        assert self.served.new is not None
+        found = self.served.new.find(self.case.rsplit("/", 1)[1])
         assert found is not None
         return found.folder
 
-    return find
+
+@pytest.fixture
+def begin(
+    new_case: Callable[[TestClient], str],
+    new_served: Callable[..., Served],
+    client_of: Callable[..., TestClient],
+) -> Callable[..., Begun]:
+    """Begin a case at a server of its own, with settings of that server."""
+
+    def make(**settings: Any) -> Begun:
+        served = new_served(**settings)
+        client = client_of(served)
+        return Begun(client, served, new_case(client))
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -293,12 +313,9 @@ def wait() -> Callable[[TestClient, str], dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Done:
+class Done(Begun):
     """A case that was asked about, and what was told on the way."""
 
-    client: TestClient
-    served: Served
-    case: str
     slide: dict[str, Any]
     outline: dict[str, Any]
     ended: dict[str, Any]
@@ -316,21 +333,17 @@ class Done:
 
 @pytest.fixture
 def done(
-    *,
-    new_case: Callable[[TestClient], str],
+    begin: Callable[..., Begun],
     asked: Callable[..., dict[str, Any]],
     wait: Callable[[TestClient, str], dict[str, Any]],
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
     given: Given,
 ) -> Done:
     """A case with an uploaded slide and outline."""
-    served = new_served()
-    client = client_of(served)
-    case = new_case(client)
+    begun = begin()
+    client, case = begun.client, begun.case
     slide = client.put(f"{case}/slides", content=given.slide.read_bytes())
     assert slide.status_code == 201
     outline = client.put(f"{case}/slides/1/outline", content=given.outline.read_bytes())
     assert outline.status_code == 200
     assert client.post(f"{case}/run", json=asked(given.typed)).status_code == 202
-    return Done(client, served, case, slide.json(), outline.json(), wait(client, case))
+    return Done(client, begun.served, case, slide.json(), outline.json(), wait(client, case))
