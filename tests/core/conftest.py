@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from axilla.core.cohort import CohortReading
 from axilla.core.config import StudyConfig, load_config
 from axilla.core.errors import ConfigError
 
@@ -80,3 +81,15 @@ def refusal(load_with, tmp_path: Path):
         return caught.value.problem.cause
 
     return cause
+
+
+@pytest.fixture
+def told() -> Callable[[CohortReading], list[tuple[str | None, str | None, str]]]:
+    """The problems of a reading as (patient, file's name, cause)."""
+
+    def of(reading: CohortReading) -> list[tuple[str | None, str | None, str]]:
+        return [
+            (p.patient, None if p.file is None else p.file.name, p.cause) for p in reading.problems
+        ]
+
+    return of

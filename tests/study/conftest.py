@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shutil
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,10 +16,12 @@ from matplotlib.figure import Figure
 
 from axilla.core.config import StudyConfig
 from axilla.study.chain import StudyResult, run
+from axilla.study.model_card import CARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from torch import Tensor
 
     from axilla.cohorts.synthetic import SyntheticCohort
 
@@ -146,6 +151,57 @@ def plain_study(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         }
 
     return make
+
+
+@pytest.fixture(scope="session")
+def downgrade() -> Callable[[StudyConfig], None]:
+    """Write every model's record of a study as the version before did."""
+
+    def write(config: StudyConfig) -> None:
+        for path in (config.out / "models").rglob("model.json"):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            record["schema"], record["calibration"] = 2, None
+            record.pop("reference", None)
+            for name in ("slide_mpp", "patches"):
+                del record["training_cohort"][name]
+            for number in record["training_cohort"]["numbers"].values():
+                del number["low"], number["high"]
+            path.write_text(json.dumps(record), encoding="utf-8")
+            (path.parent / CARD).unlink()
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def dl_cnb() -> Any:
+    """The authors' network: the module published_network.py beside this file."""
+    # Tests are no package (importmode importlib), so it is loaded by its path.
+    path = Path(__file__).with_name("published_network.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def alexnet_state(dl_cnb: Any) -> dict[str, Tensor]:
+    """A checkpoint of DL-CNB with AlexNet, the smallest; not to be changed."""
+    state: dict[str, Tensor] = dl_cnb.theirs("alexnet").state_dict()
+    return state
+
+
+@pytest.fixture
+def save_checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """Write a value as PyTorch does; the file."""
+    import torch
+
+    def write(value: Any, name: str = "best.pth") -> Path:
+        torch.save(value, tmp_path / name)
+        return tmp_path / name
+
+    return write
 
 
 def write_square(path: Path, *, seed: int, side: int = 96, margin: int = 16) -> None:

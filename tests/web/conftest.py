@@ -1,4 +1,4 @@
-"""One small generated study, run once for all workers, served to a client and to a browser."""
+"""One small generated study, run once for all workers, served to clients; cases without a study."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import csv
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import yaml
 from filelock import FileLock
-from playwright.sync_api import Browser, Page, sync_playwright
 from starlette.testclient import TestClient
 
 from axilla.cohorts.synthetic import SyntheticConfig, generate_cohort
@@ -28,17 +26,6 @@ from axilla.web.serving import NewCaseSettings, bound, served_of, server_of
 
 HOSTILE = "<img src=x onerror=document.title=1>\"'&"
 """A patient's id as somebody who hates us would write it."""
-FLAGS = [
-    # Whatever is asked of another host is refused before it is asked.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENTS = 24
 
 
@@ -210,64 +197,6 @@ def address(start: Callable[[StudyConfig | Served], Running], study: StudyConfig
     return start(study).address
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    """One Chromium for all tests of a file; Playwright's loop would be in the way of others."""
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@dataclass
-class Tab:
-    """A page in the browser, and whatever it asked for or complained of."""
-
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-    expected: tuple[str, ...] = ()
-    """What a test brings about itself; the browser may still tell of it after the test's end."""
-
-    def visit(self, address: str) -> Page:
-        """Open an address and wait until the page has got its data."""
-        self.page.goto(address)
-        self.page.wait_for_selector("html[data-ready=yes]", timeout=60_000)
-        return self.page
-
-
-@pytest.fixture
-def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
-    """Open a tab; at the end nothing may have been asked of another host, nor complained of."""
-    opened: list[Tab] = []
-
-    def make(**settings: Any) -> Tab:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | settings)
-        context.set_default_timeout(30_000)
-        tab = Tab(context.new_page())
-        tab.page.on("request", lambda request: tab.requests.append(request.url))
-        tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        tab.page.on(
-            "console",
-            lambda said: tab.complaints.append(said.text) if said.type == "error" else None,
-        )
-        opened.append(tab)
-        return tab
-
-    yield make
-    for tab in opened:
-        hosts = {urlsplit(url).hostname for url in tab.requests}
-        tab.page.context.close()
-        assert hosts <= {"127.0.0.1"}
-        assert [c for c in tab.complaints if not any(e in c for e in tab.expected)] == []
-
-
-@pytest.fixture
-def tab(open_tab: Callable[..., Tab]) -> Tab:
-    """A tab of 1280 pixels' width, in light colours."""
-    return open_tab(color_scheme="light")
-
-
 @pytest.fixture
 def new_served(study: StudyConfig, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Serve the study's image-and-clinical model alone for new cases; closed at the end."""
@@ -324,17 +253,37 @@ def new_case() -> Callable[[TestClient], str]:
     return make
 
 
-@pytest.fixture(scope="session")
-def folder_of() -> Callable[[Served, str], Path]:
-    """Where a case's files lie."""
+@dataclass(frozen=True)
+class Begun:
+    """A case of a server's, and who asks about it."""
 
-    def find(served: Served, case: str) -> Path:
-        assert served.new is not None
-        found = served.new.find(case.rsplit("/", 1)[1])
+    client: TestClient
+    served: Served
+    case: str
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        assert self.served.new is not None
+        found = self.served.new.find(self.case.rsplit("/", 1)[1])
         assert found is not None
         return found.folder
 
-    return find
+
+@pytest.fixture
+def begin(
+    new_case: Callable[[TestClient], str],
+    new_served: Callable[..., Served],
+    client_of: Callable[..., TestClient],
+) -> Callable[..., Begun]:
+    """Begin a case at a server of its own, with settings of that server."""
+
+    def make(**settings: Any) -> Begun:
+        served = new_served(**settings)
+        client = client_of(served)
+        return Begun(client, served, new_case(client))
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -364,12 +313,9 @@ def wait() -> Callable[[TestClient, str], dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Done:
+class Done(Begun):
     """A case that was asked about, and what was told on the way."""
 
-    client: TestClient
-    served: Served
-    case: str
     slide: dict[str, Any]
     outline: dict[str, Any]
     ended: dict[str, Any]
@@ -387,21 +333,17 @@ class Done:
 
 @pytest.fixture
 def done(
-    *,
-    new_case: Callable[[TestClient], str],
+    begin: Callable[..., Begun],
     asked: Callable[..., dict[str, Any]],
     wait: Callable[[TestClient, str], dict[str, Any]],
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
     given: Given,
 ) -> Done:
     """A case with an uploaded slide and outline."""
-    served = new_served()
-    client = client_of(served)
-    case = new_case(client)
+    begun = begin()
+    client, case = begun.client, begun.case
     slide = client.put(f"{case}/slides", content=given.slide.read_bytes())
     assert slide.status_code == 201
     outline = client.put(f"{case}/slides/1/outline", content=given.outline.read_bytes())
     assert outline.status_code == 200
     assert client.post(f"{case}/run", json=asked(given.typed)).status_code == 202
-    return Done(client, served, case, slide.json(), outline.json(), wait(client, case))
+    return Done(client, begun.served, case, slide.json(), outline.json(), wait(client, case))

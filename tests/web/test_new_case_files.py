@@ -13,13 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from starlette.testclient import TestClient
 
 from axilla.web.new_files import MAX_OUTLINE_BYTES
-from axilla.web.served import Served
 
-NewCaseOf = Callable[[TestClient], str]
-FolderOf = Callable[[Served, str], Path]
+Begin = Callable[..., Any]
 
 
 def png(width: int, height: int) -> bytes:
@@ -58,33 +55,25 @@ def bomb() -> bytes:
 )
 def test_what_is_no_slide_is_told_and_leaves_nothing(
     *,
-    new_case: NewCaseOf,
-    folder_of: FolderOf,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
+    begin: Begin,
     content: bytes,
     told: str,
 ) -> None:
-    served = new_served()
-    client = client_of(served)
-    case = new_case(client)
+    begun = begin()
+    client, case = begun.client, begun.case
     answer = client.put(f"{case}/slides", content=content)
     assert answer.status_code == 422
     assert told.lower() in answer.json()["problem"].lower()
-    assert list(folder_of(served, case).iterdir()) == []
+    assert list(begun.folder.iterdir()) == []
     assert client.get("/new").status_code == 200
 
 
 def test_half_a_slide_is_told(
-    new_case: NewCaseOf,
-    folder_of: FolderOf,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
+    begin: Begin,
     given: Any,
 ) -> None:
-    served = new_served()
-    client = client_of(served)
-    case = new_case(client)
+    begun = begin()
+    client, case = begun.client, begun.case
     content = given.slide.read_bytes()
     half = client.put(f"{case}/slides", content=content[: len(content) // 2])
     assert half.status_code == 422
@@ -94,26 +83,22 @@ def test_half_a_slide_is_told(
     )
     assert short.status_code == 422
     assert "did not come to its end" in short.json()["problem"]
-    assert list(folder_of(served, case).iterdir()) == []
+    assert list(begun.folder.iterdir()) == []
 
 
 def test_bytes_are_bounded_by_case_and_counted_as_they_come(
-    new_case: NewCaseOf,
-    folder_of: FolderOf,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
+    begin: Begin,
     given: Any,
 ) -> None:
     content = given.slide.read_bytes()
-    served = new_served(max_upload=len(content) + 10)
-    client = client_of(served)
-    case = new_case(client)
+    begun = begin(max_upload=len(content) + 10)
+    client, case = begun.client, begun.case
     assert client.put(f"{case}/slides", content=content + b"\0" * 11).status_code == 413
     lying = client.put(
         f"{case}/slides", content=content + b"\0" * 11, headers={"content-length": "10"}
     )
     assert lying.status_code == 422
-    assert list(folder_of(served, case).iterdir()) == []
+    assert list(begun.folder.iterdir()) == []
     assert client.put(f"{case}/slides", content=content).status_code == 201
     second = client.put(f"{case}/slides", content=content)
     assert second.status_code == 422
@@ -124,19 +109,15 @@ def test_bytes_are_bounded_by_case_and_counted_as_they_come(
 
 
 def test_a_name_says_nothing_and_leads_nowhere(
-    new_case: NewCaseOf,
-    folder_of: FolderOf,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
+    begin: Begin,
     given: Any,
 ) -> None:
-    served = new_served()
-    client = client_of(served)
-    case = new_case(client)
+    begun = begin()
+    client, case = begun.client, begun.case
     named = {"content-disposition": 'attachment; filename="../../evil.svs"', "x-name": "../a"}
     assert client.put(f"{case}/slides?name=../b", content=given.slide.read_bytes(),
                       headers=named).status_code == 201  # fmt: skip
-    folder = folder_of(served, case)
+    folder = begun.folder
     assert [path.name for path in folder.iterdir()] == [f"slide-1{given.slide.suffix}"]
     assert folder.stat().st_mode & 0o777 == 0o700
     assert folder.parent.stat().st_mode & 0o777 == 0o700
@@ -167,34 +148,28 @@ def test_a_name_says_nothing_and_leads_nowhere(
 )  # fmt: skip
 def test_a_wrong_outline_is_told_and_the_one_before_stays(
     *,
-    new_case: NewCaseOf,
-    folder_of: FolderOf,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
+    begin: Begin,
     given: Any,
     content: bytes,
     told: str,
 ) -> None:
-    served = new_served()
-    client = client_of(served)
-    case = new_case(client)
+    begun = begin()
+    client, case = begun.client, begun.case
     client.put(f"{case}/slides", content=given.slide.read_bytes())
     assert client.put(f"{case}/slides/1/outline", content=given.outline.read_bytes()).is_success
-    before = sorted(path.name for path in folder_of(served, case).iterdir())
+    before = sorted(path.name for path in begun.folder.iterdir())
     answer = client.put(f"{case}/slides/1/outline", content=content)
     assert answer.status_code == 422
     assert told in answer.json()["problem"]
-    assert sorted(path.name for path in folder_of(served, case).iterdir()) == before
+    assert sorted(path.name for path in begun.folder.iterdir()) == before
     assert client.delete(f"{case}/slides/1/outline").is_success
     assert client.delete(f"{case}/slides/1").is_success
-    assert list(folder_of(served, case).iterdir()) == []
+    assert list(begun.folder.iterdir()) == []
 
 
 def test_a_slide_is_picked_by_its_place_and_stays_where_it_is(
     *,
-    new_case: NewCaseOf,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
+    begin: Begin,
     given: Any,
     hostile: str,
     tmp_path: Path,
@@ -203,14 +178,13 @@ def test_a_slide_is_picked_by_its_place_and_stays_where_it_is(
     folder.mkdir()
     (folder / "notes.txt").write_text("no slide", encoding="utf-8")
     (folder / f"{hostile}{given.slide.suffix}").write_bytes(given.slide.read_bytes())
-    served = new_served(pick=folder)
-    client = client_of(served)
+    begun = begin(pick=folder)
+    client, case = begun.client, begun.case
     html = client.get("/new").text
     assert hostile not in html
     assert "&lt;img src=x onerror" in html
     assert "notes.txt" not in html
     assert str(folder) not in html
-    case = new_case(client)
     for wrong in ({"pick": 1}, {"pick": -1}, {"pick": "../notes.txt"}, {"path": "/etc/passwd"}):
         assert client.post(f"{case}/slides", json=wrong).status_code in {404, 422}
     found = client.post(f"{case}/slides", json={"pick": 0})
@@ -221,23 +195,20 @@ def test_a_slide_is_picked_by_its_place_and_stays_where_it_is(
 
 
 def test_a_pyramid_goes_with_its_slide(
-    new_case: NewCaseOf,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
+    begin: Begin,
     tmp_path: Path,
 ) -> None:
     """A flat image that is too large to be held gets one for the viewer."""
-    served = new_served()
-    assert served.new is not None
     rng = np.random.default_rng(0)
     small = rng.integers(0, 255, (90, 90, 3), np.uint8)
     large = Image.fromarray(small).resize((8300, 8300), Image.Resampling.NEAREST)
     content = io.BytesIO()
     large.save(content, "JPEG", quality=60)
-    client = client_of(served)
-    case = new_case(client)
+    begun = begin()
+    client, case = begun.client, begun.case
     assert client.put(f"{case}/slides", content=content.getvalue()).status_code == 201
-    made = [path for paths in served.new.slides._made.values() for path in paths]
+    assert begun.served.new is not None
+    made = [path for paths in begun.served.new.slides._made.values() for path in paths]
     assert len(made) == 1
     assert made[0].is_file()
     assert client.delete(f"{case}/slides/1").is_success

@@ -23,14 +23,14 @@ from axilla.web.served import Served
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there
 
 NewCaseOf = Callable[[TestClient], str]
-FolderOf = Callable[[Served, str], Path]
+Begin = Callable[..., Any]
 Asked = Callable[..., dict[str, Any]]
 
 
-def test_a_case_is_deleted_when_one_says_so(folder_of: FolderOf, done: Any) -> None:
+def test_a_case_is_deleted_when_one_says_so(done: Any) -> None:
     client, tile = done.client, f"{done.slide['tiles']}/{done.slide['highest']}/0_0"
     assert client.get(tile).status_code == 200
-    folder = folder_of(done.served, done.case)
+    folder = done.folder
     assert not (folder / "work").exists()
     # Asked already: what it was asked of stays as it was.
     assert client.delete(f"{done.case}/slides/1").status_code == 422
@@ -98,22 +98,19 @@ def test_a_mistake_of_the_programs_is_told_and_the_next_case_is_worked_on(
 
 def test_a_full_line_is_told_with_429(
     *,
-    new_case: NewCaseOf,
+    begin: Begin,
     asked: Asked,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
     monkeypatch: pytest.MonkeyPatch,
     given: Any,
 ) -> None:
-    served = new_served()
-    assert served.new is not None
+    begun = begin()
+    client, case = begun.client, begun.case
+    assert begun.served.new is not None
 
     def full(job: Job) -> None:
         raise FullError
 
-    monkeypatch.setattr(served.new.queue, "put", full)
-    client = client_of(served)
-    case = new_case(client)
+    monkeypatch.setattr(begun.served.new.queue, "put", full)
     client.put(f"{case}/slides", content=given.slide.read_bytes())
     answer = client.post(f"{case}/run", json=asked(given.typed, regions="whole"))
     assert answer.status_code == 429
@@ -122,13 +119,12 @@ def test_a_full_line_is_told_with_429(
 
 
 def test_cases_are_bounded_and_those_left_empty_give_way(
+    begin: Begin,
     new_case: NewCaseOf,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
     given: Any,
 ) -> None:
-    client = client_of(new_served())
-    first = new_case(client)
+    begun = begin()
+    client, first = begun.client, begun.case
     others = [new_case(client) for _ in range(MOST_CASES)]
     assert client.get(f"{first}/state").status_code == 404
     for case in others:
@@ -137,20 +133,18 @@ def test_cases_are_bounded_and_those_left_empty_give_way(
 
 
 def test_what_nobody_looks_at_is_deleted_and_all_of_it_at_the_end(
+    begin: Begin,
     new_case: NewCaseOf,
-    folder_of: FolderOf,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
     given: Any,
 ) -> None:
-    served = new_served()
+    kept = begin()
+    client, served = kept.client, kept.served
     assert served.new is not None
-    client = client_of(served)
-    kept, left = new_case(client), new_case(client)
-    for case in (kept, left):
-        client.put(f"{case}/slides", content=given.slide.read_bytes())
-    folders = [folder_of(served, case) for case in (kept, left)]
-    found = served.new.find(left.rsplit("/", 1)[1])
+    left = replace(kept, case=new_case(client))
+    for one in (kept, left):
+        client.put(f"{one.case}/slides", content=given.slide.read_bytes())
+    folders = [kept.folder, left.folder]
+    found = served.new.find(left.case.rsplit("/", 1)[1])
     assert found is not None
     found.touched -= served.new.idle_s + 1
     with found.used():
@@ -160,7 +154,7 @@ def test_what_nobody_looks_at_is_deleted_and_all_of_it_at_the_end(
     found.touched -= served.new.idle_s + 1
     served.new.sweep()
     assert [folder.exists() for folder in folders] == [True, False]
-    assert client.get(f"{left}/state").status_code == 404
+    assert client.get(f"{left.case}/state").status_code == 404
     root = folders[0].parent
     served.new.close()
     assert not root.exists()
@@ -183,15 +177,13 @@ def test_the_server_sweeps_by_itself(new_served: Callable[..., Served]) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_another_site_and_whoever_has_no_token_changes_nothing(
-    new_case: NewCaseOf,
-    new_served: Callable[..., Served],
+    begin: Begin,
     client_of: Callable[..., TestClient],
     method: str,
 ) -> None:
-    served = new_served()
+    begun = begin()
+    client, served, case = begun.client, begun.served, begun.case
     assert served.new is not None
-    client = client_of(served)
-    case = new_case(client)
     path = {"POST": "/api/new", "PUT": f"{case}/slides", "DELETE": case}[method]
     for headers in (
         {"origin": "http://evil.example"},

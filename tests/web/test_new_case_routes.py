@@ -19,7 +19,7 @@ from axilla.web import new_running
 from axilla.web.new_running import Job
 from axilla.web.served import Served
 
-NewCaseOf = Callable[[TestClient], str]
+Begin = Callable[..., Any]
 Asked = Callable[..., dict[str, Any]]
 Wait = Callable[[TestClient, str], dict[str, Any]]
 
@@ -59,15 +59,13 @@ OPTION = re.compile(r"(?<!\w)--[a-z]")
 
 def test_a_warning_speaks_of_the_page_and_not_of_the_command_line(
     *,
-    new_case: NewCaseOf,
+    begin: Begin,
     asked: Asked,
     wait: Wait,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
     given: Any,
 ) -> None:
-    client = client_of(new_served())
-    case = new_case(client)
+    begun = begin()
+    client, case = begun.client, begun.case
     client.put(f"{case}/slides", content=given.slide.read_bytes())
     run = asked(given.typed, regions="whole", mpp="")
     assert client.post(f"{case}/run", json=run).status_code == 202
@@ -123,15 +121,13 @@ def test_the_result_is_shown_laid_over_the_slide_and_downloaded(done: Any) -> No
 
 
 def test_an_outline_is_asked_for_where_it_is_to_be_used(
-    new_case: NewCaseOf,
+    begin: Begin,
     asked: Asked,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
     given: Any,
 ) -> None:
-    client = client_of(new_served())
+    begun = begin()
+    client, case = begun.client, begun.case
     assert client.get("/").headers["location"] == "/new"
-    case = new_case(client)
     assert client.get(case.removeprefix("/api")).headers["location"] == "/new"
     client.put(f"{case}/slides", content=given.slide.read_bytes())
     without = client.post(f"{case}/run", json=asked(given.typed))
@@ -157,16 +153,14 @@ def test_an_outline_is_asked_for_where_it_is_to_be_used(
 )
 def test_what_the_model_cannot_be_asked_is_a_sentence(
     *,
-    new_case: NewCaseOf,
+    begin: Begin,
     asked: Asked,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
     given: Any,
     changed: dict[str, Any],
     told: str,
 ) -> None:
-    client = client_of(new_served())
-    case = new_case(client)
+    begun = begin()
+    client, case = begun.client, begun.case
     nothing = client.post(f"{case}/run", json=asked(given.typed, regions="tissue"))
     assert "looks at slides, and none is given" in nothing.json()["problem"]
     client.put(f"{case}/slides", content=given.slide.read_bytes())
@@ -198,16 +192,14 @@ def test_the_form_is_the_models_with_units_ranges_and_nothing_filled_in(
 
 def test_a_clinical_model_asks_for_no_slide(
     *,
-    new_case: NewCaseOf,
+    begin: Begin,
     asked: Asked,
     wait: Wait,
-    new_served: Callable[..., Served],
-    client_of: Callable[..., TestClient],
     given: Any,
 ) -> None:
-    client = client_of(new_served(method="clinical"))
+    begun = begin(method="clinical")
+    client, case = begun.client, begun.case
     assert client.get("/api/new/models/0").json()["slides"] is False
-    case = new_case(client)
     assert client.post(f"{case}/run", json=asked(given.typed, mpp="")).status_code == 202
     assert wait(client, case)["state"] == "done"
     html = client.get(case.replace("/api", "")).text
