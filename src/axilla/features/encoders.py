@@ -182,8 +182,11 @@ def checked_spec(config: EncoderConfig) -> EncoderSpec:
 
 
 def _without_ignored(state: dict[str, Tensor], spec: EncoderSpec) -> dict[str, Tensor]:
-    """What the network keeps, apart from the file: VGG's classifier would take 500 MB with it."""
-    if not spec.ignored:
+    """What the network keeps, apart from the file: VGG's classifier would take 500 MB with it.
+
+    Others are left mapped: what is cut off of them is little.
+    """
+    if spec.library != "torchvision":
         return state
     for name in [n for n in state if n.startswith(spec.ignored)]:
         del state[name]
@@ -205,7 +208,8 @@ def _loaded(spec: EncoderSpec, state: dict[str, Tensor], source: str) -> nn.Modu
     wanted = network.state_dict()
     usable = fitting_state(wanted, state, spec, source=source)
     kept = {n: tensor for n, tensor in usable.items() if not n.startswith(spec.ignored)}
-    numbers = {n: tensor.to(wanted[n].dtype, copy=True) for n, tensor in kept.items()}
+    mapped = spec.library != "torchvision"
+    numbers = {n: tensor.to(wanted[n].dtype, copy=mapped) for n, tensor in kept.items()}
     # Counters that older files lack; nothing reads them in evaluation mode.
     counters = {n: torch.zeros_like(t, device="cpu") for n, t in wanted.items() if not t.ndim}
     # What is left without numbers is cut off next.
