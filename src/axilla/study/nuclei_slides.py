@@ -262,10 +262,7 @@ def _read(reader: PatchReader, fine: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def _enlarged(patch: NDArray[np.uint8], fine: int) -> NDArray[np.uint8]:
-    """A patch whose nuclei are not small: what is measured of few pixels is biased.
-
-    Of nuclei of the same shape and 4 pixels' radius, the smaller were the more rectangular.
-    """
+    """A patch whose nuclei are not small: what is measured of few pixels is biased."""
     if fine == 1:
         return patch
     side = fine * patch.shape[0]
