@@ -78,12 +78,15 @@ def test_a_slide_that_the_server_is_too_busy_to_open_leaves_nothing(
 
 
 def test_half_a_picked_slide_is_told_and_stays_where_it_is(begin: Begin, scans: Path) -> None:
+    (scans / "c.mrxs").write_bytes(b"\xff\xd8\xff")
+    (scans / "c").mkdir()  # linked as well
     begun = begin(pick=scans)
-    answer = begun.client.post(f"{begun.case}/slides", json={"pick": 1})
-    assert answer.status_code == 422
-    assert "slide-1" in answer.json()["problem"]
-    assert list(begun.folder.iterdir()) == []
-    assert len(list(scans.iterdir())) == 2
+    for place in (1, 2):
+        answer = begun.client.post(f"{begun.case}/slides", json={"pick": place})
+        assert answer.status_code == 422
+        assert f"slide-{place}" in answer.json()["problem"]
+        assert list(begun.folder.iterdir()) == []
+    assert len(list(scans.iterdir())) == 4
 
 
 def test_the_model_is_not_asked_while_a_slide_is_coming_in(
