@@ -61,6 +61,12 @@ class NewCase:
         """Whether the model works on it, or will."""
         return self.job is not None and not self.job.ended
 
+    def remove_slide_files(self, number: int) -> None:
+        """Delete whatever lies in its folder of a slide."""
+        for path in self.folder.glob(f"slide-{number}.*"):
+            path.unlink()
+        (self.folder / f"slide-{number}").unlink(missing_ok=True)  # a link to a folder
+
     @contextmanager
     def used(self) -> Iterator[None]:
         """Not deleted within the block, however long it takes."""
@@ -142,11 +148,8 @@ class NewCases:
 
     def drop_slide(self, case: NewCase, number: int) -> None:
         """Delete a slide with its outline and whatever was made of it."""
-        given = case.slides.pop(number)
-        self._forget(case, given)
-        for path in case.folder.glob(f"{given.name}.*"):
-            path.unlink()
-        (case.folder / given.name).unlink(missing_ok=True)  # a link to a folder
+        self.forget(case, case.slides.pop(number))
+        case.remove_slide_files(number)
 
     def delete(self, name: str) -> None:
         """Delete a case: its files now, unless the model works on it, and then at its next step."""
@@ -154,7 +157,7 @@ class NewCases:
         if case is None:
             return
         for given in case.slides.values():
-            self._forget(case, given)
+            self.forget(case, given)
         if case.job is not None:
             case.job.remove = case.folder
             case.job.stop()
@@ -174,7 +177,8 @@ class NewCases:
             await asyncio.sleep(min(SWEEP_S, self.idle_s / 2))
             self.sweep()
 
-    def _forget(self, case: NewCase, given: GivenSlide) -> None:
+    def forget(self, case: NewCase, given: GivenSlide) -> None:
+        """Let go of whatever the viewer was shown of a slide."""
         self.tiles.drop(f"/tiles/new/{case.id}/{given.number}/")
         for image in given.slide.images:
             self.slides.drop(image)

@@ -80,10 +80,23 @@ def case_of(request: Request) -> NewCase:
     return case
 
 
-def refuse_asked(case: NewCase) -> None:
-    """Raise CohortError where the model was asked already."""
+def open_case(request: Request) -> NewCase:
+    """The case that an address names, as long as what was given to it may change.
+
+    Whoever waited for something looks again: meanwhile the case may have been deleted or asked
+    about.
+
+    Raises
+    ------
+    NotThereError
+        It is not here, or was deleted.
+    CohortError
+        The model was asked already.
+    """
+    case = case_of(request)
     if case.job is not None and case.job.state not in {"failed", "stopped"}:
         raise CohortError("the model was asked about this case already.", "Begin a new one.")
+    return case
 
 
 async def read_body(request: Request, kind: type[Body]) -> Body:

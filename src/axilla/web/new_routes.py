@@ -21,7 +21,7 @@ from axilla.web.new_files import (
     pickable,
 )
 from axilla.web.new_form import form_of, needs_all, read_typed
-from axilla.web.new_requests import Sent, case_of, new_of, read_body, refuse_asked, sentences
+from axilla.web.new_requests import Sent, case_of, new_of, open_case, read_body, sentences
 from axilla.web.new_running import FullError, Job, full_error
 from axilla.web.pages import page
 from axilla.web.security import BODY_BYTES
@@ -100,12 +100,14 @@ async def delete(request: Request) -> Response:
 
 async def run(request: Request) -> Response:
     """Ask the model, once it is this case's turn."""
-    new, case = new_of(request), case_of(request)
-    refuse_asked(case)
+    new, case = new_of(request), open_case(request)
     asked = await read_body(request, Asked)
     if asked.model >= len(new.models):
         raise NotThereError("There is no such model.")
     loaded = await run_in_threadpool(new.models.load, asked.model)
+    open_case(request)  # again, and after this nothing is waited for
+    if case.in_use:
+        raise CohortError("a file is still coming in.", "Ask again once it is there.")
     given = CaseInput(
         **_files(case, asked.regions) if loaded.looks_at_slides else {},
         clinical=read_typed(loaded, asked.values),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +28,16 @@ from axilla.web.new_requests import (
     Sent,
     case_of,
     new_of,
+    open_case,
     read_body,
-    refuse_asked,
     sentences,
 )
 from axilla.web.served import NotThereError
 from axilla.wsi.tiles import TILE_PX, levels_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.requests import Request
 
     from axilla.web.served import Served
@@ -65,64 +68,65 @@ def slide_of(request: Request, case: NewCase) -> GivenSlide:
 
 async def upload(request: Request) -> Response:
     """A slide, as the request's body."""
-    new, case = new_of(request), case_of(request)
-    number = _next(case)
-    part = case.folder / f"slide-{number}.part"
-    with case.used():
-        try:
-            count = await receive(request, part, most=new.max_upload - case.bytes)
-            with part.open("rb") as file:
-                suffix = slide_suffix(file.read(_READ_BYTES))
-            path = part.rename(part.with_suffix(suffix))
-            given = check_slide(path, number=number, own_bytes=count, title="")
-            return await _take(request, case, given)
-        except AxillaError:
-            for path in case.folder.glob(f"slide-{number}.*"):
-                path.unlink()
-            raise
+    new, case = new_of(request), open_case(request)
+    with _next(case) as number:
+        part = case.folder / f"slide-{number}.part"
+        count = await receive(request, part, most=new.max_upload - case.bytes)
+        open_case(request)
+        with part.open("rb") as file:
+            suffix = slide_suffix(file.read(_READ_BYTES))
+        path = part.rename(part.with_suffix(suffix))
+        given = check_slide(path, number=number, own_bytes=count, title="")
+        return await _take(request, given)
 
 
 async def pick(request: Request) -> Response:
     """A slide of the owner's folder."""
-    new, case = new_of(request), case_of(request)
+    new = new_of(request)
     asked = await read_body(request, Picked)
     there = await run_in_threadpool(pickable, new.pick)
     if asked.pick >= len(there):
         raise NotThereError("There is no such slide; reload the page.")
-    number, picked = _next(case), there[asked.pick]
-    with case.used():
+    case, picked = open_case(request), there[asked.pick]
+    with _next(case) as number:
         link = link_picked(picked, case.folder, number=number)
-        try:
-            given = check_slide(link, number=number, own_bytes=0, title=picked.name)
-            return await _take(request, case, given)
-        except AxillaError:
-            link.unlink()
-            raise
+        given = check_slide(link, number=number, own_bytes=0, title=picked.name)
+        return await _take(request, given)
 
 
-def _next(case: NewCase) -> int:
-    """Number of a slide that is to come.
+@contextmanager
+def _next(case: NewCase) -> Iterator[int]:
+    """Number of a slide that is to come; where it does not, none of its files is left.
 
     Raises
     ------
     CohortError
         The case takes no more.
     """
-    refuse_asked(case)
     if len(case.slides) >= MOST_SLIDES:
         raise CohortError(f"a case has at most {MOST_SLIDES} slides.", "Take one out.")
     case.numbered += 1
-    return case.numbered
+    number = case.numbered
+    with case.used():
+        try:
+            yield number
+        finally:
+            if number not in case.slides:
+                case.remove_slide_files(number)
 
 
-async def _take(request: Request, case: NewCase, given: GivenSlide) -> Response:
-    """Open the slide for the viewer, so that whatever is wrong with it is told at once."""
-    case.slides[given.number] = given
+async def _take(request: Request, given: GivenSlide) -> Response:
+    """Open the slide for the viewer, so that whatever is wrong with it is told at once.
+
+    It is one of the case's only then: of what is not answered for, nothing stays.
+    """
+    case = open_case(request)
     try:
         facts = await image_facts(request, case, given)
-    except AxillaError:
-        new_of(request).drop_slide(case, given.number)
-        raise
+        open_case(request).slides[given.number] = given
+    finally:
+        if given.number not in case.slides:
+            new_of(request).forget(case, given)
     return JSONResponse({"slide": given.number, "title": given.title, **facts}, 201)
 
 
@@ -149,28 +153,28 @@ async def image(request: Request) -> Response:
 
 async def remove(request: Request) -> Response:
     """Take a slide out."""
-    case = case_of(request)
+    case = open_case(request)
     given = slide_of(request, case)
-    refuse_asked(case)
     new_of(request).drop_slide(case, given.number)
     return JSONResponse({})
 
 
 async def outline(request: Request) -> Response:
     """The tumour of a slide, uploaded or drawn; it takes the place of one that was given before."""
-    case = case_of(request)
+    case = open_case(request)
     given = slide_of(request, case)
-    refuse_asked(case)
     part = case.folder / f"{given.name}-outline.part"
     part.unlink(missing_ok=True)
     with case.used():
         try:
             await receive(request, part, most=MAX_OUTLINE_BYTES)
+            open_case(request)
             with part.open("rb") as file:
                 suffix = outline_suffix(file.read(_READ_BYTES))
             trial = part.rename(part.with_suffix(suffix))
             found = await run_in_threadpool(read_outline, trial, given=given)
-        except AxillaError:
+            given = slide_of(request, open_case(request))  # it may have been taken out
+        except (AxillaError, NotThereError):
             for path in case.folder.glob(f"{given.name}-outline.*"):
                 path.unlink()
             raise
@@ -184,9 +188,8 @@ async def outline(request: Request) -> Response:
 
 async def no_outline(request: Request) -> Response:
     """Take a slide's outline away."""
-    case = case_of(request)
+    case = open_case(request)
     given = slide_of(request, case)
-    refuse_asked(case)
     _drop_outline(case, given)
     case.slides[given.number] = replace(given, outline=None)
     return JSONResponse({})

@@ -39,6 +39,11 @@ SLIDE = """() => {
   for (let k = 0; k < pixels.length; k += 4) if (pixels[k] > pixels[k + 1] + 30) pink += 1;
   return pink / (pixels.length / 4);
 }"""
+DOWNLOAD = """() => {
+  const { image } = window.axillaStage;
+  const job = { src: `${image.tiles}/${image.highest}/0_0`, userData: {}, finish: () => {} };
+  return window.axillaStage.download(job);
+}"""
 PLACED = """() => {
   const canvas = document.querySelector("#viewer canvas:not(.over)");
   const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -191,6 +196,22 @@ def test_a_tile_that_was_refused_once_is_asked_again(
     assert page.evaluate(SLIDE) > 0.05
     expect(page.locator("#problem")).to_be_hidden()
     tab.expected = ("503",)  # made above
+
+
+def test_what_was_told_of_a_tile_goes_when_another_one_comes(
+    tab: Any, address: str, served: Served, shown_patient: ShownPatient
+) -> None:
+    tab.page.route(
+        "**/tiles/**", lambda route: route.fulfill(status=410, json={"problem": "It is gone."})
+    )
+    page = tab.visit(f"{address}/e/0/p/{shown_patient(served)}")
+    expect(page.locator("#problem")).to_have_text("It is gone.")
+    page.unroute("**/tiles/**")
+    page.evaluate(DOWNLOAD)  # the slide has one tile, which OpenSeadragon asks for once
+    expect(page.locator("#problem")).to_be_hidden()
+    # OpenSeadragon gives a tile up later than the page does, which asks eight times.
+    assert page.evaluate("() => window.axillaStage.viewer.imageLoader.timeout") >= 60_000
+    tab.expected = ("410", "Tile %s")  # made above
 
 
 def test_a_slide_that_goes_away_while_it_is_open_is_told(

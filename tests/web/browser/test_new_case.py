@@ -229,3 +229,87 @@ def test_what_is_no_slide_is_a_sentence_and_the_page_stays(
     page.get_by_role("button", name="Take out").click()
     expect(page.locator("#given li")).to_have_count(0)
     expect(page.locator("#part-outline")).to_be_hidden()
+
+
+def test_what_is_busy_is_told_and_a_slide_is_not_sent_again(
+    *,
+    tab: Any,
+    start: Callable[..., Any],
+    new_served: Callable[..., Served],
+    given: Any,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    shutil.copy(given.slide, folder)
+    asked: list[str] = []
+
+    def busy(route: Any) -> None:
+        asked.append(route.request.method)
+        route.fulfill(status=503, headers={"retry-after": "0"}, json={"problem": "Busy."})
+
+    tab.page.route("**/slides", busy)
+    page = tab.visit(f"{start(new_served(pick=folder)).address}/new")
+    page.locator("#pick").select_option("0")
+    page.locator("#pick-take").click()
+    expect(page.locator("#slides-problem")).to_have_text(f"{given.slide.name}: Busy.")
+    expect(page.locator("#given li")).to_have_count(0)
+    assert asked == ["POST"]
+    tab.expected = ("503",)  # made above
+
+
+def hold(page: Page, *addresses: str) -> list[Any]:
+    """Let what is asked of these addresses wait; it is put into the list."""
+    held: list[Any] = []
+
+    def keep(route: Any) -> None:
+        held.append(route)
+
+    for address in addresses:
+        page.route(address, keep)
+    return held
+
+
+def let_go(page: Page, held: list[Any]) -> None:
+    """Let what waits go on, once it was asked."""
+    for _ in range(200):
+        if held:
+            break
+        page.wait_for_timeout(50)
+    held.pop().continue_()
+
+
+def test_the_model_cannot_be_asked_while_a_file_comes_in(
+    tab: Any, start: Callable[..., Any], new_served: Callable[..., Served], given: Any
+) -> None:
+    page = tab.visit(f"{start(new_served()).address}/new")
+    expect(page.locator("#run")).to_be_enabled()
+    held = hold(page, "**/slides", "**/outline")
+    page.locator("#files").set_input_files(given.slide)
+    expect(page.locator("#given progress")).to_have_count(1)
+    expect(page.locator("#run")).to_be_disabled()
+    let_go(page, held)
+    page.wait_for_function(SLIDE_SHOWN)
+    expect(page.locator("#run")).to_be_enabled()
+    page.locator("#outline-file").set_input_files(given.outline)
+    expect(page.locator("#run")).to_be_disabled()
+    let_go(page, held)
+    expect(page.locator("#outlines li")).to_have_count(1)
+    expect(page.locator("#run")).to_be_enabled()
+
+
+def test_what_was_told_of_a_slide_goes_when_another_one_is_shown(
+    tab: Any, start: Callable[..., Any], new_served: Callable[..., Served], given: Any
+) -> None:
+    page = tab.visit(f"{start(new_served()).address}/new")
+    page.route(
+        "**/tiles/new/*/1/**",
+        lambda route: route.fulfill(status=410, json={"problem": "It is gone."}),
+    )
+    hold(page, "**/tiles/new/*/2/**")  # no tile of it comes
+    page.locator("#files").set_input_files(given.slide)
+    expect(page.locator("#stage-problem")).to_have_text("It is gone.")
+    page.locator("#files").set_input_files(given.slide)
+    expect(page.locator("#given li button:not([aria-pressed])")).to_have_count(2)
+    expect(page.locator("#stage-problem")).to_be_hidden()
+    tab.expected = ("410", "Tile %s")  # made above; OpenSeadragon also says it of the tile

@@ -46,8 +46,8 @@ async function answered(address, options, tries) {
   throw new Told(problem ?? `The server cannot answer (error ${response.status}).`, response.status);
 }
 
-export async function ask(address, options = {}) {
-  return (await answered(address, options, TRIES)).json();
+export async function ask(address, options = {}, tries = TRIES) {
+  return (await answered(address, options, tries)).json();
 }
 
 export async function askBlob(address, options = {}) {

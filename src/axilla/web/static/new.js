@@ -72,7 +72,7 @@ class Page {
       this.draw = new Draw(this.stage, this.draft);
     }
     this.slides.shown = slide;
-    this.stage.open(slide.found, await this.draft.address(`/slides/${slide.number}/images/0`));
+    this.stage.open(slide.found);
     this.draw.open(slide, this.slides.all.length > 1 ? slide.title : "this slide");
     this.showParts();
   }

@@ -5,6 +5,20 @@ import { ask } from "./dom.js";
 export class Draft {
   constructor() {
     this.made = null;
+    this.coming = 0;
+    this.changed = () => {};
+  }
+
+  // While a file is on its way the model cannot be asked: it would be asked without it.
+  async bring(work) {
+    this.coming += 1;
+    this.changed();
+    try {
+      return await work();
+    } finally {
+      this.coming -= 1;
+      this.changed();
+    }
   }
 
   async id() {
@@ -19,6 +33,7 @@ export class Draft {
     return `/api/new/${await this.id()}${rest}`;
   }
 
+  // Once only: what changes something is not sent again by itself.
   async send(rest, method, content = null) {
     const options = content === null ? { method }
       : { method, headers: { "content-type": "application/json" }, body: JSON.stringify(content) };

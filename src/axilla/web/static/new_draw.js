@@ -127,8 +127,7 @@ export class Draw {
     tell(by("outline-problem"), null);
     try {
       if (drawn.length) {
-        const found = await send(await this.draft.address(`/slides/${slide.number}/outline`),
-          new Blob([JSON.stringify(geojson(drawn))]));
+        const found = await this.send(slide, new Blob([JSON.stringify(geojson(drawn))]));
         slide.repaired = found.repaired;
       } else {
         await this.draft.send(`/slides/${slide.number}/outline`, "DELETE");
@@ -142,11 +141,15 @@ export class Draw {
     this.list();
   }
 
+  send(slide, content) {
+    return this.draft.bring(async () => send(await this.draft.address(`/slides/${slide.number}/outline`), content));
+  }
+
   async upload(file) {
     const slide = this.slide;
     tell(by("outline-problem"), null);
     try {
-      const found = await send(await this.draft.address(`/slides/${slide.number}/outline`), file);
+      const found = await this.send(slide, file);
       slide.file = { title: file.name, rings: found.rings, regions: found.regions };
       slide.repaired = found.repaired;
       slide.outlines = [];

@@ -10,6 +10,8 @@ export class Run {
   constructor(draft, asked) {
     this.draft = draft;
     this.asked = asked;
+    this.running = false;
+    this.draft.changed = () => this.enable();
     by("run").addEventListener("click", () => this.start());
     by("stop").addEventListener("click", () => this.stop());
   }
@@ -73,8 +75,13 @@ export class Run {
     by("progress").hidden = true;
   }
 
+  enable() {
+    by("run").disabled = this.running || this.draft.coming > 0;
+  }
+
   show(running) {
-    by("run").disabled = running;
+    this.running = running;
+    this.enable();
     by("stop").hidden = !running;
     by("stop").disabled = false;
     by("progress").hidden = false;

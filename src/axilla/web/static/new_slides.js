@@ -56,10 +56,10 @@ export class Slides {
     const row = element("li", {}, element("span", {}, title), bar);
     this.list.append(row);
     try {
-      const found = await work((part) => {
+      const found = await this.draft.bring(() => work((part) => {
         if (part < 1) bar.value = part;
         else bar.removeAttribute("value"); // it is being opened
-      });
+      }));
       const slide = { number: found.slide, title, found, outlines: [], file: null };
       this.all.push(slide);
       this.row(row, slide);

@@ -4,11 +4,14 @@ import { askBlob } from "./dom.js";
 
 const OpenSeadragon = window.OpenSeadragon;
 const NICE = [1, 2, 5];
+// Longer than a tile is asked for: OpenSeadragon would count one that it gave up twice.
+const TILE_MS = 600_000;
 const BAR_SHARE = 0.2; // of the stage's width, about
 
 export class Stage {
   constructor(say) {
     this.say = say;
+    this.failed = false;
     this.told = document.getElementById("stage-told");
     this.bar = document.getElementById("scale-bar");
     this.scaleTold = document.getElementById("scale-told");
@@ -20,6 +23,7 @@ export class Stage {
       animationTime: this.still ? 0 : 0.9,
       springStiffness: 8,
       imageLoaderLimit: 8,
+      timeout: TILE_MS,
       maxImageCacheCount: 400,
       visibilityRatio: 0.5,
       maxZoomPixelRatio: 4,
@@ -69,6 +73,7 @@ export class Stage {
 
   open(found) {
     this.image = found;
+    this.came();
     this.whole = true; // until somebody moves it
     this.opened = new Promise((done) => this.viewer.addOnceHandler("open", done));
     this.viewer.open({
@@ -90,10 +95,20 @@ export class Stage {
     try {
       const blob = await askBlob(job.src, { signal: job.userData.stop.signal });
       job.finish(await createImageBitmap(blob));
+      this.came();
     } catch (error) {
-      if (error.name !== "AbortError") this.say(error.message);
+      if (error.name !== "AbortError") {
+        this.failed = true;
+        this.say(error.message);
+      }
       job.finish(null, null, error.message);
     }
+  }
+
+  // What was said of a tile holds until another one comes, or another slide.
+  came() {
+    if (this.failed) this.say(null);
+    this.failed = false;
   }
 
   flyTo(x, y, side) {
