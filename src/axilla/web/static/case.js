@@ -28,19 +28,25 @@ class Slides {
   async open(slide, image) {
     tell(problem, null);
     const base = `${api}/slides/${slide}`;
+    // Whoever chooses again while an answer is on its way sees what was chosen last.
+    const asked = { slide, image };
+    this.asked = asked;
     try {
       const found = await ask(`${base}/images/${image}`);
+      if (this.asked !== asked) return;
       this.stage.open(found);
       this.image = image;
       this.layers.nuclei(found.nuclei ? `${base}/images/${image}/nuclei` : null);
       if (slide !== this.slide) {
-        this.overlays = await ask(`${base}/overlays`);
+        const overlays = await ask(`${base}/overlays`);
+        if (this.asked !== asked) return;
+        this.overlays = overlays;
         this.slide = slide;
         this.tops.show(this.overlays, (place) => `${base}/patches/${place}`);
       }
       this.layers.show(this.overlays, image);
     } catch (error) {
-      tell(problem, error.message);
+      if (this.asked === asked) tell(problem, error.message);
     }
   }
 
