@@ -26,7 +26,8 @@ _OTHERS_AT_ONCE = {
     ("vgg16_bn", "torch"): 4, ("vgg16_bn", "openvino"): 4,
     ("inception_v3", "openvino"): 2,
 }  # fmt: skip
-"""As fast by fewer, with 60 to 100 MB less: peak memory stays below 1.5 GB."""
+"""Where other numbers are measured: VGG16_BN and Inception-v3 are as fast by fewer, with 60 to 100
+MB less, so that peak memory stays below 1.5 GB."""
 MIN_COSINE = 0.9999
 """Between a patch's features in bfloat16 and in float32; measured: 0.99997 and more."""
 _COMPARED = 4
@@ -90,7 +91,7 @@ class FrozenEncoder:
         self._at_once = _OTHERS_AT_ONCE.get((encoder.name, computing.backend), _AT_ONCE)
         self._device = device
         self._network: nn.Module = encoder.to(device).eval()
-        self._raw: PatchEncoder | None = encoder
+        self._unprepared: PatchEncoder | None = encoder
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Encode patches.
@@ -112,10 +113,10 @@ class FrozenEncoder:
         """
         parts = []
         with torch.inference_mode():
-            if self._raw is not None:
+            if self._unprepared is not None:
                 some = self._pixels(batch[:_COMPARED])
-                self._network = _ready(self._raw, self.computing, some)
-                self._raw = None
+                self._network = _prepared(self._unprepared, self.computing, some)
+                self._unprepared = None
             for start in range(0, len(batch), self._at_once):
                 pixels = self._pixels(batch[start : start + self._at_once])
                 found = self._network(pixels).to(torch.float16).cpu().numpy()  # [n, D]
@@ -133,7 +134,7 @@ class FrozenEncoder:
         return found.to(self._device).permute(0, 3, 1, 2)
 
 
-def _ready(encoder: PatchEncoder, computing: Computing, pixels: Tensor) -> nn.Module:
+def _prepared(encoder: PatchEncoder, computing: Computing, pixels: Tensor) -> nn.Module:
     """What computes `encoder` so, its features held against float32 on some patches."""
     if computing == Computing():
         return encoder

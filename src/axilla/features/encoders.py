@@ -208,7 +208,7 @@ def _loaded(spec: EncoderSpec, state: dict[str, Tensor], source: str) -> nn.Modu
     wanted = network.state_dict()
     usable = fitting_state(wanted, state, spec, source=source)
     kept = {n: tensor for n, tensor in usable.items() if not n.startswith(spec.ignored)}
-    mapped = spec.library != "torchvision"
+    mapped = spec.library != "torchvision"  # the others' were copied as their rest was cut off
     numbers = {n: tensor.to(wanted[n].dtype, copy=mapped) for n, tensor in kept.items()}
     # Counters that older files lack; nothing reads them in evaluation mode.
     counters = {n: torch.zeros_like(t, device="cpu") for n, t in wanted.items() if not t.ndim}
