@@ -26,6 +26,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from axilla.cohorts.synthetic import read_truth
+from axilla.cohorts.synthetic_config import SyntheticConfig
 from axilla.cohorts.ucsb import write_ucsb_table
 from axilla.console import ConsoleReporter, say
 from axilla.core.config import load_config
@@ -135,7 +136,11 @@ def synthetic_nuclei(name: str) -> list[str]:
     rows = []
     for seed in NUCLEI_SEEDS:
         folder = OUT / f"{name}-{seed}"
-        generate(folder / "cohort", patients=60, seed=seed, reporter=ConsoleReporter())
+        # Of 1 µm a pixel nuclei have too few pixels to have a shape.
+        finer = SyntheticConfig.at(0.5)
+        generate(
+            folder / "cohort", patients=60, seed=seed, reporter=ConsoleReporter(), config=finer
+        )
         os.environ["AXILLA_SYNTHETIC"] = str(folder)
         metrics = run(load_config(HERE / f"{name}.yaml"), reporter=ConsoleReporter()).metrics or {}
         area = metrics["methods"][NUCLEI]["test"]["auc"]["value"]

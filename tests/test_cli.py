@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from axilla import __version__
 from axilla.core import store
@@ -298,6 +299,10 @@ def test_generate(axilla: Axilla, tmp_path: Path) -> None:
     assert answer.code == 0
     assert len(pd.read_csv(folder / "cohort.csv")) == 1
     assert "done before" in axilla("generate", folder, "--patients", 1, "--seed", 3).out
+    finer = axilla("generate", tmp_path / "finer", "--patients", 1, "--seed", 3, "--mpp", 0.5)
+    assert finer.code == 0
+    with Image.open(next((tmp_path / "finer" / "slides").iterdir())) as slide:
+        assert slide.size == (2200, 1600)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()
     refused = axilla("generate", tmp_path / "mine", "--patients", 1)

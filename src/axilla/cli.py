@@ -190,11 +190,21 @@ def generate(
     directory: Annotated[Path, typer.Argument(help="The folder to write the cohort to.")],
     patients: Annotated[int, typer.Option(min=1, help="Patients, one slide each.")] = 300,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+    mpp: Annotated[
+        float, typer.Option(min=0.2, max=1.0, help="µm per pixel of the slides; patches of 64 µm.")
+    ] = 1.0,
 ) -> None:
     """Write a generated cohort: slides, annotations, table and the truth behind them."""
+    from axilla.cohorts.synthetic_config import SyntheticConfig
     from axilla.study.demo import generate as generate_now
 
-    generate_now(directory, patients=patients, seed=seed, reporter=ConsoleReporter())
+    generate_now(
+        directory,
+        patients=patients,
+        seed=seed,
+        reporter=ConsoleReporter(),
+        config=SyntheticConfig.at(mpp),
+    )
     say(f"{patients} generated patients in {directory}")
 
 

@@ -7,8 +7,9 @@ import pytest
 from scipy.special import ellipe
 
 from axilla.core.errors import StatisticsError
-from axilla.nuclei import morphometry
+from axilla.nuclei import drawn_shapes
 from axilla.nuclei.morphometry import measure_nuclei, polarity
+from axilla.nuclei.rectangularity import standards
 
 SIZE = 160
 
@@ -84,17 +85,20 @@ def test_rectangularity_of_bars_is_a_share():
     assert 0 <= shares[2] < 0.3
 
 
-def test_a_label_as_large_as_the_image_takes_no_longer_than_a_nucleus(monkeypatch):
-    sides = []
-    draw = morphometry.find_contours
-    monkeypatch.setattr(
-        morphometry,
-        "find_contours",
-        lambda image, *a, **k: sides.append(max(image.shape)) or draw(image, *a, **k),
-    )
-    morphometry._drawn_shares.cache_clear()
-    measure_nuclei(np.ones((900, 700), np.int32))
-    assert sorted(sides)[-2] < 300
+def test_shapes_beyond_the_drawn_ones_are_read_by_the_largest():
+    assert measure_nuclei(np.ones((900, 700), np.int32))["rectangularity"][0] > 0.99
+
+
+@pytest.mark.parametrize("kind", ["ellipse", "rectangle"])
+def test_the_shipped_standards_are_those_that_the_command_draws(kind):
+    surface, shares = standards()
+    drawn = drawn_shapes.measured_shapes(kind, 3000, seed=1)
+    nodes, weights = surface.corners(drawn[:, 0], drawn[:, 1])
+    own = shares[["ellipse", "rectangle"].index(kind)]
+    beyond = drawn[:, 2] - (own[nodes] * weights).sum(axis=1)
+    assert abs(beyond.mean()) < 4 * beyond.std() / math.sqrt(len(beyond)) < 0.003
+    anew = drawn_shapes.fitted_surface(drawn).ravel() - own
+    assert np.abs((anew[nodes] * weights).sum(axis=1)).mean() < 0.01
 
 
 @pytest.mark.parametrize("angle", [0, 17, 45, 90, 123, 179])

@@ -67,6 +67,16 @@ class SyntheticConfig:
     """SD of the logarithm of a patient's stain concentrations; a third of it moves the hues."""
     jpeg_quality: int = 95
 
+    @classmethod
+    def at(cls, mpp: float) -> SyntheticConfig:
+        """The default at another scale: the same µm of tissue, in more or fewer pixels."""
+        default = cls()
+        width, height, patch = (
+            round(pixels * default.mpp / mpp)
+            for pixels in (default.width, default.height, default.patch)
+        )
+        return cls(width=width, height=height, patch=patch, mpp=mpp)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of a slide in pixels."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -11,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 from scipy.spatial import KDTree
-from skimage.measure import find_contours
 
 from axilla.core.errors import StatisticsError
+from axilla.nuclei.rectangularity import rectangularity
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -24,17 +23,6 @@ SMALLEST_PX = 3
 """Pixels below which an instance has no shape: it is no nucleus."""
 
 _EVEN, _ODD, _CORNER = 0.980, 1.406, -0.091
-_STAIRS, _WINDOW = 16, (3, 9)
-"""The outline is averaged over a sixteenth of its points, and at least and at most so many.
-
-By a Gaussian as wide as that window: windows of whole points, 3 or 5, would make what is measured
-leap with the size of the nucleus."""
-_FINEST = 0.15
-"""Between the shares of the drawn ellipse and rectangle; of large ones it is 0.21."""
-_STEP, _DRAWN = 0.1, 32
-"""Shapes are drawn so often a size and slenderness, which are told apart by such a factor."""
-_LARGEST, _MOST_SLENDER = 92, 16
-"""Steps to axes of 100 px, and of 5 to 1: beyond, the shares are as good as these."""
 _KINDS: dict[str, type] = {"nucleus": np.int64, "x": np.float64, "y": np.float64,
     "touches_edge": np.bool_} | dict.fromkeys(
     ("major_axis", "minor_axis", "area", "orientation", "circumference", "circularity",
@@ -148,7 +136,7 @@ def _measure(
     rows, columns = np.nonzero(mask)
     if len(rows) < SMALLEST_PX:
         return None
-    major, minor, angle = _axes(columns, rows)
+    major, minor, angle = axes(columns, rows)
     length = _circumference(mask)
     top, left = window[0].start, window[1].start
     height, width = labels.shape
@@ -164,11 +152,11 @@ def _measure(
         "orientation": angle,
         "circumference": length * unit,
         "circularity": 4 * math.pi * len(rows) / length**2,
-        "rectangularity": _rectangularity(mask, major, minor),
+        "rectangularity": rectangularity(mask, major=major, minor=minor),
     }
 
 
-def _axes(x: NDArray[np.intp], y: NDArray[np.intp]) -> tuple[float, float, float]:
+def axes(x: NDArray[np.intp], y: NDArray[np.intp]) -> tuple[float, float, float]:
     """Major and minor axis of the ellipse of the same second moments, and its angle in degrees."""
     # A pixel is a square, not a point: 1/12 is its own second moment.
     xx, yy = x.var() + 1 / 12, y.var() + 1 / 12
@@ -189,54 +177,3 @@ def _chain_length(points: NDArray[Any]) -> float:
     even = int((np.abs(steps).sum(axis=1) == 1).sum())
     corners = int((steps != np.roll(steps, 1, axis=0)).any(axis=1).sum())
     return _EVEN * even + _ODD * odd + _CORNER * corners
-
-
-def _rectangularity(mask: NDArray[np.bool_], major: float, minor: float) -> float:
-    """Share of the smallest rectangle, on the scale of two drawn shapes of known share."""
-    size = min(round(math.log(major * minor) / _STEP), _LARGEST)
-    slenderness = min(round(math.log(major / minor) / _STEP), _MOST_SLENDER)
-    ellipse, rectangle = _drawn_shares(size, slenderness)
-    # Of the smallest nuclei the two are nearly one: no scale is that fine.
-    scale = (1 - math.pi / 4) / max(rectangle - ellipse, _FINEST)
-    return max(0.0, min(math.pi / 4 + (_share(mask) - ellipse) * scale, 1.0))
-
-
-@lru_cache(maxsize=4096)
-def _drawn_shares(size: int, slenderness: int) -> tuple[float, float]:
-    """Mean share of an ellipse and of a rectangle of such second moments, drawn on pixels."""
-    ratio = math.exp(slenderness * _STEP)
-    minor = math.sqrt(math.exp(size * _STEP) / ratio)
-    major = minor * ratio
-    reach = np.arange(-math.ceil(major) - 1, math.ceil(major) + 2)
-    half = math.sqrt(3) / 4  # of a rectangle's side, over the axis of its second moments
-    shares = []
-    moved = np.random.default_rng(0).uniform(-0.5, 0.5, (_DRAWN, 2))
-    for turn, (dx, dy) in zip(np.arange(_DRAWN) * math.pi / _DRAWN, moved, strict=True):
-        u, v = reach - dx, reach[:, None] - dy
-        along = np.abs(u * math.cos(turn) + v * math.sin(turn)) / major
-        across = np.abs(v * math.cos(turn) - u * math.sin(turn)) / minor
-        ellipse = along**2 + across**2 <= 1 / 4
-        rectangle = (along <= half) & (across <= half)
-        shares.append([_share(shape) if shape.any() else 1.0 for shape in (ellipse, rectangle)])
-    means = np.mean(shares, axis=0)
-    return float(means[0]), float(means[1])
-
-
-def _share(mask: NDArray[np.bool_]) -> float:
-    """Pixels over the area of the smallest rectangle; by some percent wrong where they are few."""
-    return np.count_nonzero(mask) / _rectangle(mask)
-
-
-def _rectangle(mask: NDArray[np.bool_]) -> float:
-    """Area of the smallest rotated rectangle around the shape, px².
-
-    Around the pixels themselves it would be too large wherever the shape lies askew to them, by the
-    height of the stairs on all four sides; a moving average along the outline takes those away.
-    """
-    # Pixels that touch by a corner are one shape, as they are to whoever numbered the nuclei.
-    found = find_contours(np.pad(mask.astype(np.float32), 1), 0.5, fully_connected="high")
-    outline = max(found, key=len)[:-1]
-    width_px = float(np.clip(len(outline) / _STAIRS, *_WINDOW)) / math.sqrt(12)
-    averaged = ndimage.gaussian_filter1d(outline, width_px, axis=0, mode="wrap").astype(np.float32)
-    _, (width, height), _ = cv2.minAreaRect(averaged)
-    return float(width * height)

@@ -38,7 +38,7 @@ from axilla.study.slide_checks import slides_of
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.patches import PatchReader
 
-SEGMENTING = 5
+SEGMENTING = 6
 """Counts up whenever the same patch and weights come to give other nuclei or measures."""
 PATCHES_AT_ONCE = 64
 _SAMPLED_PATCHES = 8
