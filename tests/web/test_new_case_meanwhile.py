@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from axilla.deploy.case_inputs import CaseInput
-from axilla.web import new_slide_routes
+from axilla.web import new_cases, new_slide_routes
 from axilla.web.new_cases import NewCase, NewCases
 from axilla.web.new_running import Job
 
@@ -195,3 +196,85 @@ def test_of_a_case_that_is_deleted_while_its_slide_is_opened_nothing_is_held(
     assert "no longer here" in answer.json()["problem"]
     assert (held, len(new.slides), len(new)) == ([1], 0, 0)
     assert not folder.exists()
+
+
+def test_slides_that_come_in_together_count_together(
+    begin: Begin, given: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = given.slide.read_bytes()
+    begun = begin(max_upload=len(content) * 3 // 2)
+    refused: list[Any] = []
+    once_opened(
+        begun,
+        monkeypatch,
+        lambda: refused.append(begun.client.put(f"{begun.case}/slides", content=content)),
+    )
+    assert begun.client.put(f"{begun.case}/slides", content=content).status_code == 201
+    assert refused[0].status_code == 422
+    assert "larger than what may still be uploaded" in refused[0].json()["problem"]
+    assert list(case_of(begun).slides) == [1]
+    assert case_of(begun).bytes == len(content)
+
+
+def test_a_place_is_taken_while_its_slide_comes_in(
+    begin: Begin, given: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_cases, "MOST_SLIDES", 1)
+    begun, content, refused = begin(), given.slide.read_bytes(), list[Any]()
+    once_opened(
+        begun,
+        monkeypatch,
+        lambda: refused.append(begun.client.put(f"{begun.case}/slides", content=content)),
+    )
+    assert begun.client.put(f"{begun.case}/slides", content=content).status_code == 201
+    assert "a case has at most" in refused[0].json()["problem"]
+    assert list(case_of(begun).slides) == [1]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fails_while_a_file_comes_in_is_a_sentence_and_leaves_nothing(
+    begin: Begin, given: Any, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    begun = begin()
+    client, case, content = begun.client, begun.case, given.slide.read_bytes()
+    assert client.put(f"{case}/slides", content=content).status_code == 201
+    lying = sorted(begun.folder.iterdir())
+    open_file = Path.open
+
+    def failing(path: Path, mode: str = "r", **settings: Any) -> Any:
+        if mode == "xb":
+            open_file(path, mode).close()
+            raise OSError(number, "no")
+        return open_file(path, mode, **settings)
+
+    monkeypatch.setattr(Path, "open", failing)
+    for address, sent in (("slides", content), ("slides/1/outline", given.outline.read_bytes())):
+        answer = client.put(f"{case}/{address}", content=sent)
+        assert answer.status_code == 422
+        told = "has no room for" if number == errno.ENOSPC else "could not write"
+        assert f"{told} this file. Tell the server's owner." in answer.json()["problem"]
+        assert sorted(begun.folder.iterdir()) == lying
+
+
+def test_of_two_outlines_at_once_the_last_holds(
+    begin: Begin, given: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = begin()
+    client, case, outline = begun.client, begun.case, given.outline.read_bytes()
+    client.put(f"{case}/slides", content=given.slide.read_bytes())
+    read, others = new_slide_routes.read_outline, list[Any]()
+
+    def another_meanwhile(path: Path, **settings: Any) -> Any:
+        found = read(path, **settings)
+        if not others:
+            others.append(None)
+            others[0] = client.put(f"{case}/slides/1/outline", content=outline).status_code
+        return found
+
+    monkeypatch.setattr(new_slide_routes, "read_outline", another_meanwhile)
+    assert client.put(f"{case}/slides/1/outline", content=outline).status_code == 200
+    assert others == [200]
+    kept = case_of(begun).slides[1].outline
+    assert kept is not None
+    assert len(list(begun.folder.iterdir())) == 2
+    assert kept.path.read_bytes() == outline

@@ -50,11 +50,19 @@ class NewCase:
     """Place of the model that was asked."""
     in_use: int = 0
     """Requests that work on its files."""
+    coming: dict[int, int] = field(default_factory=dict)
+    """Bytes of slides that are on their way, by number; 0 for one that was picked."""
 
     @property
     def bytes(self) -> int:
-        """Of the files that were uploaded."""
-        return sum(slide.own_bytes for slide in self.slides.values())
+        """Of the files that were uploaded, and of those that are on their way."""
+        given = sum(slide.own_bytes for slide in self.slides.values())
+        return given + sum(self.coming.values())
+
+    @property
+    def full(self) -> bool:
+        """Whether it takes no more slides."""
+        return len(self.slides) + len(self.coming) >= MOST_SLIDES
 
     @property
     def running(self) -> bool:

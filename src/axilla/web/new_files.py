@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import shutil
 from dataclasses import dataclass
@@ -103,6 +104,20 @@ def slide_suffix(start: bytes) -> str:
     )
 
 
+def announced_bytes(request: Request, *, most: int) -> int:
+    """Bytes that a request says it brings.
+
+    Raises
+    ------
+    CohortError
+        There are more than allowed.
+    """
+    announced = int(request.headers["content-length"])
+    if announced > most:
+        raise too_large(most)
+    return announced
+
+
 async def receive(request: Request, part: Path, *, most: int) -> int:
     """Write a request's body into a file, counting as it comes.
 
@@ -116,24 +131,25 @@ async def receive(request: Request, part: Path, *, most: int) -> int:
     CohortError
         There are more than allowed, fewer than announced, or none.
     WriteError
-        The disk is full.
+        The disk is full, or cannot be written to.
     """
-    announced = int(request.headers["content-length"])
-    if announced > most:
-        raise too_large(most)
+    announced = announced_bytes(request, most=most)
     if shutil.disk_usage(part.parent).free - announced < FREE_BYTES:
-        raise WriteError("the server's disk has no room for this file.", "Tell the server's owner.")
+        raise _unwritten()
     count, waiting = 0, bytearray()
-    with part.open("xb") as file:
-        async for chunk in _chunks(request):
-            count += len(chunk)
-            if count > most:
-                raise too_large(most)
-            waiting += chunk
-            if len(waiting) >= _WRITE_BYTES:
-                await run_in_threadpool(file.write, bytes(waiting))
-                waiting.clear()
-        file.write(waiting)
+    try:
+        with part.open("xb") as file:
+            async for chunk in _chunks(request):
+                count += len(chunk)
+                if count > most:
+                    raise too_large(most)
+                waiting += chunk
+                if len(waiting) >= _WRITE_BYTES:
+                    await run_in_threadpool(file.write, bytes(waiting))
+                    waiting.clear()
+            file.write(waiting)
+    except OSError as error:
+        raise _unwritten(error) from error
     if count == 0:
         raise CohortError("the file is empty.", "Choose another one.")
     if count != announced:
@@ -151,6 +167,12 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
             return
         except (ClientDisconnect, TimeoutError) as error:
             raise _cut_short() from error
+
+
+def _unwritten(error: OSError | None = None) -> WriteError:
+    full = error is None or error.errno in {errno.ENOSPC, errno.EDQUOT}
+    cause = "the server's disk has no room for" if full else "the server could not write"
+    return WriteError(f"{cause} this file.", "Tell the server's owner.")
 
 
 def _cut_short() -> CohortError:

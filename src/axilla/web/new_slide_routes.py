@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from axilla.web.new_cases import MOST_SLIDES, NewCase
 from axilla.web.new_files import (
     MAX_OUTLINE_BYTES,
     GivenSlide,
+    announced_bytes,
     check_slide,
     link_picked,
     outline_suffix,
@@ -69,9 +71,10 @@ def slide_of(request: Request, case: NewCase) -> GivenSlide:
 async def upload(request: Request) -> Response:
     """A slide, as the request's body."""
     new, case = new_of(request), open_case(request)
-    with _next(case) as number:
+    most = new.max_upload - case.bytes
+    with _next(case, own_bytes=announced_bytes(request, most=most)) as number:
         part = case.folder / f"slide-{number}.part"
-        count = await receive(request, part, most=new.max_upload - case.bytes)
+        count = await receive(request, part, most=most)
         open_case(request)
         with part.open("rb") as file:
             suffix = slide_suffix(file.read(_READ_BYTES))
@@ -88,29 +91,33 @@ async def pick(request: Request) -> Response:
     if asked.pick >= len(there):
         raise NotThereError("There is no such slide; reload the page.")
     case, picked = open_case(request), there[asked.pick]
-    with _next(case) as number:
+    with _next(case, own_bytes=0) as number:
         link = link_picked(picked, case.folder, number=number)
         given = check_slide(link, number=number, own_bytes=0, title=picked.name)
         return await _take(request, given)
 
 
 @contextmanager
-def _next(case: NewCase) -> Iterator[int]:
+def _next(case: NewCase, *, own_bytes: int) -> Iterator[int]:
     """Number of a slide that is to come; where it does not, none of its files is left.
+
+    Its place and its bytes are taken until then: slides may come in at the same time.
 
     Raises
     ------
     CohortError
         The case takes no more.
     """
-    if len(case.slides) >= MOST_SLIDES:
+    if case.full:
         raise CohortError(f"a case has at most {MOST_SLIDES} slides.", "Take one out.")
     case.numbered += 1
     number = case.numbered
+    case.coming[number] = own_bytes
     with case.used():
         try:
             yield number
         finally:
+            del case.coming[number]
             if number not in case.slides:
                 case.remove_slide_files(number)
 
@@ -163,8 +170,9 @@ async def outline(request: Request) -> Response:
     """The tumour of a slide, uploaded or drawn; it takes the place of one that was given before."""
     case = open_case(request)
     given = slide_of(request, case)
-    part = case.folder / f"{given.name}-outline.part"
-    part.unlink(missing_ok=True)
+    # Two may come in at once, of which the last holds.
+    coming = f"{given.name}-outline-{secrets.token_hex(4)}"
+    part = case.folder / f"{coming}.part"
     with case.used():
         try:
             await receive(request, part, most=MAX_OUTLINE_BYTES)
@@ -175,7 +183,7 @@ async def outline(request: Request) -> Response:
             found = await run_in_threadpool(read_outline, trial, given=given)
             given = slide_of(request, open_case(request))  # it may have been taken out
         except (AxillaError, NotThereError):
-            for path in case.folder.glob(f"{given.name}-outline.*"):
+            for path in case.folder.glob(f"{coming}.*"):
                 path.unlink()
             raise
         _drop_outline(case, given)
