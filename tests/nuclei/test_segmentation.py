@@ -1,5 +1,6 @@
 """Nuclei of a whole image part by part, and its scale, with segmenters that see drawn discs."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -257,3 +258,33 @@ def test_a_tool_may_find_nothing_or_nothing_else():
     assert not segment_pixels(pixels, nothing).any()
     everything = ToolSegmenter(lambda p: np.full(p.shape[:2], 9), mpp=WORKING_MPP, scale=dark)
     assert (segment_pixels(pixels, everything) == 1).all()
+
+
+@dataclass
+class Streamed:
+    """An image that is decoded as it is read: by one thread, from top to bottom."""
+
+    pixels: np.ndarray
+    reader: int
+    top: int = 0
+
+    @property
+    def size(self):
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def read(self, x, y, width, height):
+        assert threading.get_ident() == self.reader
+        assert y >= self.top
+        self.top = y
+        return self.pixels[y : y + height, x : x + width]
+
+
+def test_an_image_that_streams_is_read_by_one_thread_whatever_the_workers(large, by_parts):
+    streamed = Streamed(large[0], threading.get_ident())
+    np.testing.assert_array_equal(segment_image(streamed, dark, workers=2), by_parts)
+
+
+def test_the_scale_is_told_from_where_there_is_tissue():
+    pixels, _ = on_a_grid(radius=5, shape=(2048, 2048))
+    pixels[:, :512] = 240
+    assert find_zoom(read(pixels), believes_in_ten) == pytest.approx(12 / 5, rel=0.15)

@@ -19,10 +19,11 @@ from axilla.core.config import StudyConfig
 from axilla.core.errors import SlideError
 from axilla.core.methods import NUCLEI
 from axilla.core.progress import Silent
-from axilla.nuclei.feature_bags import FEATURES, fix_bins
+from axilla.core.types import MicronsPerPixel, PatchGrid, SlidePixels
+from axilla.nuclei.feature_bags import FEATURES, Bins, feature_bag, feature_values, fix_bins
 from axilla.nuclei.outlining import MEASURED
 from axilla.study.chain import StudyResult, run
-from axilla.study.nuclei_slides import SlideNuclei, outlined_patches
+from axilla.study.nuclei_slides import SlideNuclei, measure_patches, outlined_patches
 from axilla.study.tiling import tile_slides
 
 if TYPE_CHECKING:
@@ -195,3 +196,22 @@ def test_features_made_elsewhere_show_no_nuclei(settings: dict[str, Any], tmp_pa
     own = {n: v for n, v in settings.items() if n not in {"slides", "annotations"}}
     with pytest.raises(ValueError, match="dl-cnb-nuclei looks at nuclei"):
         StudyConfig.model_validate(own | {"features": {"folder": tmp_path}})
+
+
+def test_a_slide_without_a_patch_has_no_nuclei_and_stops_nobody(
+    found: StudyResult, settings: dict[str, Any]
+) -> None:
+    none = PatchGrid(
+        slide_id="blank", region=np.empty(0, np.int32), xy=np.empty((0, 2), np.int32),
+        white_share=np.empty(0, np.float32), size_level0=SlidePixels(64), dropped=12,
+        mpp=MicronsPerPixel(1.0),
+    )  # fmt: skip
+    config = StudyConfig.model_validate(settings)
+    nuclei, patches = measure_patches(None, none, config=config, segmenter=None, add={})  # type: ignore[arg-type]  # not read
+    whole = pd.read_parquet(found.layout.nuclei(found.cohort.patients[0].slides[0].slide_id))
+    assert (len(nuclei), len(patches)) == (0, 0)
+    assert nuclei.dtypes.to_dict() == whole.dtypes.to_dict()
+    values = feature_values(nuclei, patches["density"].to_numpy())
+    assert feature_bag(values, Bins(dict.fromkeys(FEATURES, np.linspace(0, 1, 5)))).sum() == len(
+        FEATURES
+    )

@@ -314,3 +314,27 @@ def test_the_originals_bags_hold_our_patches(
     assert theirs
     assert theirs <= ours
     assert len(ours - theirs) == left_over
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("edge", ["pad", "shift"])
+def test_an_outline_that_runs_a_little_over_the_edge_is_cut_as_far_as_the_slide_goes(
+    data_dir: Path, edge: str
+) -> None:
+    path = data_dir / "slides" / "cmu-1-small-region.svs"  # 2220 x 2967
+    slide = Slide("cmu", "cmu", (path,))
+    # Rows begin at 407 and every 256 from there: the eleventh would begin below the slide.
+    region = Region(0, path, box(200, 407, 2000, 2972), "annotation")
+    grid = cut_patches(slide, (region,), config=Patches(edge=edge))
+    assert len(grid) + grid.dropped == 8 * 10
+    assert grid.xy[:, 1].max() < 2967
+
+
+def test_a_spike_makes_no_more_patches_than_the_slide_has_room_for(
+    drawn: Callable, save_png: Callable
+) -> None:
+    path = save_png(drawn(64, 48))
+    outline = [(60, 8), (2e7, 20), (60, 8 + 1e-7), (60, 44), (8, 44), (-2e7, 30), (8, 44 - 1e-7)]
+    region = Region(0, path, Polygon([*outline, (8, 8)]), "annotation")
+    grid = cut_patches(Slide("s1", "p1", (path,)), (region,), config=Patches(size=16))
+    assert 0 < len(grid) + grid.dropped <= 5 * 4

@@ -44,6 +44,8 @@ WORKING_MPP = USUAL_RADIUS_UM / RADIUS_PX
 ZOOMS = (0.25, 4.0)
 """Least and most that an image is enlarged."""
 _SAMPLED_PX, _SAMPLED_PARTS, _ROUNDS = 512, 4, 2
+_GLASS = 215
+"""A pixel whose least colour is brighter shows no tissue."""
 
 
 class Segmenter(Protocol):
@@ -135,17 +137,15 @@ def working_zoom(mpp: float) -> float:
 def find_zoom(image: Readable, segmenter: Finder) -> float:
     """How much to enlarge an image whose scale nobody knows, by the size of what is found in it.
 
-    Parts spread over the image are segmented at the segmenter's own enlargements; the one that
-    shows most nuclear area with confidence is then made to fit the nuclei's radius, twice, since
-    what is found depends on it. A segmenter made for one magnification is believed instead.
+    Parts with tissue, spread over the image, are segmented at the segmenter's own enlargements; the
+    one that shows most nuclear area with confidence is then made to fit the nuclei's radius, twice,
+    since what is found depends on it. A segmenter made for one magnification is believed instead.
     """
     if isinstance(segmenter, ToolSegmenter):
         return find_zoom(image, segmenter.scale)
     if segmenter.own_zoom is not None:
         return segmenter.own_zoom
-    windows = list(_windows(image.size, side=_SAMPLED_PX))
-    chosen = windows[:: max(1, len(windows) // _SAMPLED_PARTS)][:_SAMPLED_PARTS]
-    pixels = [image.read(*window) for window in chosen]
+    pixels = _most_tissue(image)
 
     def look(zoom: float) -> tuple[float, float | None]:
         """How sure the segmenter is at an enlargement, and how large nuclei then are."""
@@ -165,6 +165,22 @@ def find_zoom(image: Readable, segmenter: Finder) -> float:
     return zoom
 
 
+def _most_tissue(image: Readable) -> list[Pixels]:
+    """The parts with least glass of some that are spread over the image in both directions."""
+    windows = list(_windows(image.size, side=_SAMPLED_PX))
+    columns, rows = (sorted({window[axis] for window in windows}) for axis in (0, 1))
+    some = [_spread(columns), _spread(rows)]
+    read = [image.read(*w) for w in windows if w[0] in some[0] and w[1] in some[1]]
+    read.sort(key=lambda part: -float((part.min(axis=2) < _GLASS).mean()))
+    return read[:_SAMPLED_PARTS]
+
+
+def _spread(places: list[int]) -> set[int]:
+    """Some of them, evenly from the first to the last."""
+    chosen = np.linspace(0, len(places) - 1, min(len(places), _SAMPLED_PARTS)).round().astype(int)
+    return {places[i] for i in chosen}
+
+
 def segment_parts(
     image: Readable, segmenter: Finder, *, zoom: float = 1.0, workers: int = 1
 ) -> Iterator[Part]:
@@ -180,18 +196,21 @@ def segment_parts(
         Parts at once, besides what the segmenter itself does in parallel.
     """
 
-    def one(window: tuple[int, int, int, int]) -> Part:
-        x, y, width, height = window
-        halo = round(HALO_PX / zoom)
-        left, top = min(halo, x), min(halo, y)
-        right = min(halo, image.size[0] - x - width)
-        bottom = min(halo, image.size[1] - y - height)
-        pixels = image.read(x - left, y - top, left + width + right, top + height + bottom)
-        instances = segment_pixels(pixels, segmenter, zoom=zoom)
-        core = (top, left, top + height, left + width)
-        return Part(x - left, y - top, _owned(instances, core))
+    def read() -> Iterator[tuple[int, int, tuple[int, int, int, int], Pixels]]:
+        # Here, in one thread and from top to bottom: a large JPEG is decoded as it is read.
+        for x, y, width, height in _windows(image.size, side=round(PART_PX / zoom)):
+            halo = round(HALO_PX / zoom)
+            left, top = min(halo, x), min(halo, y)
+            right = min(halo, image.size[0] - x - width)
+            bottom = min(halo, image.size[1] - y - height)
+            pixels = image.read(x - left, y - top, left + width + right, top + height + bottom)
+            yield x - left, y - top, (top, left, top + height, left + width), pixels
 
-    yield from _in_order(one, _windows(image.size, side=round(PART_PX / zoom)), workers=workers)
+    def one(given: tuple[int, int, tuple[int, int, int, int], Pixels]) -> Part:
+        x, y, core, pixels = given
+        return Part(x, y, _owned(segment_pixels(pixels, segmenter, zoom=zoom), core))
+
+    yield from _in_order(one, read(), workers=workers)
 
 
 def segment_image(

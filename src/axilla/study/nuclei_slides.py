@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -111,7 +112,7 @@ def _find_on_slide(
     with ExitStack() as stack:
         reader = stack.enter_context(PatchReader(slide, grid, regions, config=config.patches))
         add = drawn.opened(stack) if drawn else {}
-        nuclei, patches = _measure(reader, grid, config=config, segmenter=segmenter, add=add)
+        nuclei, patches = measure_patches(reader, grid, config=config, segmenter=segmenter, add=add)
     files = [layout.nuclei(slide.slide_id), layout.nuclei_patches(slide.slide_id)]
     for path, table in zip(files, (nuclei, patches), strict=True):
         buffer = io.BytesIO()
@@ -186,7 +187,7 @@ def _segmenter(config: StudyConfig) -> tuple[Finder | None, str]:
     return segmenter, identity
 
 
-def _measure(
+def measure_patches(
     reader: PatchReader,
     grid: PatchGrid,
     *,
@@ -196,6 +197,9 @@ def _measure(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Nuclei and patches of a slide; `add` takes the outlines of each region's, by its index."""
     per_pixel, mpp = _scale(grid, config=config)
+    if len(grid) == 0:  # all of them white, and the patient has another slide
+        none, _ = patch_nuclei(np.zeros((1, 1), np.int32), mpp=mpp)
+        return _tables([{"patch": np.empty(0, np.int64)} | none], [])
     own, zoom, fine = _fitted(reader, grid, mpp=mpp, segmenter=segmenter)
     per_pixel /= fine
     parts, rows = [], []
@@ -213,9 +217,17 @@ def _measure(
             count = len(nuclei["nucleus"])
             parts.append({"patch": np.full(count, index)} | nuclei)
             rows.append((index, count, density))
+    return _tables(parts, rows)
+
+
+def _tables(
+    parts: Sequence[Mapping[str, NDArray[Any]]], rows: Sequence[tuple[int, int, float]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Nuclei of all patches, and the patches."""
     names = [name for name in parts[0] if name not in {"touches_edge", "density"}]
     table = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in names})
-    return table, pd.DataFrame(rows, columns=["patch", "nuclei", "density"])
+    patches = pd.DataFrame(rows, columns=["patch", "nuclei", "density"])
+    return table, patches.astype({"patch": np.int64, "nuclei": np.int64, "density": np.float64})
 
 
 def _scale(grid: PatchGrid, *, config: StudyConfig) -> tuple[float, MicronsPerPixel | None]:

@@ -145,6 +145,7 @@ def tile_slides(
         config=config,
         exclude_failed=exclude_failed,
     )
+    _tell_empty(tiles.cohort, counts, reporter)
     patches, _, repaired = (sum(counts[slide][i] for slide in tiles.grids) for i in range(3))
     reporter.done(
         "tile",
@@ -234,6 +235,20 @@ def _cut_all(
                 yield slide, result.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _tell_empty(
+    cohort: Cohort, counts: Mapping[str, tuple[int, int, int]], reporter: Reporter
+) -> None:
+    """Name the slides that no patch was kept of, of patients who have another slide."""
+    for slide in slides_of(cohort.patients):
+        kept, dropped, _ = counts[slide.slide_id]
+        if kept == 0:
+            why = f"all {dropped} are too white" if dropped else "no tissue was found on it"
+            reporter.say(
+                f"note      slide {slide.slide_id} of patient {slide.patient_id} gives no patch "
+                f"({why}): the patient's other slides stand for both. Check it, or its annotation."
+            )
 
 
 def _without_patches(

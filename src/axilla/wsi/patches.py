@@ -364,6 +364,9 @@ class _Window:
         left, right = max(xs[0], 0), min(xs[-1] + size, slide_width)
         top, bottom = max(y, 0), min(y + size, slide_height)
         width, height = max(right - left, 0), max(bottom - top, 0)
+        if width * height == 0:
+            yield from ((x, y, 1.0) for x in xs)
+            return
         strip = self._reader.read(left, top, width, height)
         inside = (
             None
@@ -414,11 +417,18 @@ def _columns_and_rows(
     box = (0.0, 0.0, *map(float, size)) if region.polygon is None else region.polygon.bounds
     left, top = (int(np.floor(value)) for value in box[:2])
     right, bottom = (int(np.ceil(value)) for value in box[2:])
-    return _starts(left, right, side, edge), _starts(top, bottom, side, edge)
+    return _starts(left, right, side, edge, size[0]), _starts(top, bottom, side, edge, size[1])
 
 
-def _starts(low: int, high: int, step: int, edge: str) -> list[int]:
-    starts = list(range(low, max(high, low + 1), step))
-    if edge == "shift" and high - low > step:
-        starts[-1] = high - step
+def _starts(low: int, high: int, step: int, edge: str, length: int) -> list[int]:
+    """Of the patches from `low` to `high` those that reach onto the slide, which is so long.
+
+    The grid begins where the outline does, on the slide or not; and however far an outline's spike
+    reaches, there are no more patches than the slide has room for.
+    """
+    first = low + max(0, -low // step) * step
+    end = min(high, length)
+    starts = list(range(first, max(end, first + 1), step))
+    if edge == "shift" and end - first > step:
+        starts[-1] = end - step
     return starts
