@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from axilla.core import table as table_module
 from axilla.core.errors import CohortError
 from axilla.core.table import numeric_where_possible, parse_number, read_table, require_columns
 
@@ -58,6 +61,7 @@ def test_a_table_indexed_by_patient_keeps_the_patients(tmp_path: Path):
         ("t.csv", b"patient_id,age\n", "the table has no rows."),
         ("t.csv", b"patient_id,age\n,\nNA,-\n", "the table has no rows."),
         ("t.csv", b"a,A\n1,2\n", "the column `a` stands in it twice."),
+        ("t.csv", b"patient_id,er,er\n1,2,3\n", "the column `er` stands in it twice."),
         (
             "t.csv",
             b"patient_id,age\n1,40,\n2,50,\n",
@@ -122,3 +126,41 @@ def test_numeric_where_possible():
     assert found["age"].isna().tolist() == [False, True]
     assert found["grade"].tolist() == ["2", "II"]
     assert found["gone"].isna().all()
+
+
+def test_a_column_that_stands_twice_in_excel_is_refused(tmp_path: Path):
+    rows = pd.DataFrame([["patient_id", "nodes", "nodes"], ["1", "0", "3"]])
+    rows.to_excel(tmp_path / "t.xlsx", header=False, index=False)
+    with pytest.raises(CohortError, match="the column `nodes` stands in it twice"):
+        read_table(tmp_path / "t.xlsx")
+
+
+def test_whatever_is_damaged_in_an_excel_file_is_a_sentence(tmp_path: Path):
+    whole = tmp_path / "whole.xlsx"
+    pd.DataFrame({"patient_id": map(str, range(200)), "age": "40"}).to_excel(whole, index=False)
+    content, rng = whole.read_bytes(), np.random.default_rng(0)
+    path = tmp_path / "t.xlsx"
+    refused = 0
+    for _ in range(60):
+        damaged = np.frombuffer(content, np.uint8).copy()
+        damaged[rng.integers(len(damaged), size=4)] = rng.integers(256, size=4)
+        path.write_bytes(damaged.tobytes())
+        try:
+            read_table(path)
+        except CohortError:
+            refused += 1
+    assert refused > 10
+    with zipfile.ZipFile(whole) as read, zipfile.ZipFile(path, "w") as written:
+        for name in read.namelist():
+            text = read.read(name)
+            written.writestr(name, text[: len(text) // 2] if "sheet1" in name else text)
+    with pytest.raises(CohortError, match="the table cannot be read"):
+        read_table(path)
+
+
+def test_an_excel_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch):
+    pd.DataFrame({"patient_id": ["1"] * 5000}).to_excel(tmp_path / "t.xlsx", index=False)
+    size = (tmp_path / "t.xlsx").stat().st_size
+    monkeypatch.setattr(table_module, "MAX_BYTES", size + 1)
+    with pytest.raises(CohortError, match="unpacks to"):
+        read_table(tmp_path / "t.xlsx")

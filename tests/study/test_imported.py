@@ -258,6 +258,18 @@ def test_the_folder_above_the_features(settings: dict[str, Any]) -> None:
     assert problem.file == feats(settings).parent
 
 
+def test_the_same_features_of_two_patients_are_told_of_both(settings: dict[str, Any]) -> None:
+    (feats(settings) / "P05.h5").write_bytes((feats(settings) / "P02.h5").read_bytes())
+    problems = check(config_of(settings))
+    assert [(p.patient, p.code) for p in problems] == [
+        ("P02", "duplicate-slide"),
+        ("P05", "duplicate-slide"),
+    ]
+    assert problems[0].cause == (
+        "the slide P02 holds the same features, byte for byte, as slide P05 of patient P05."
+    )
+
+
 def test_two_files_of_one_slide(settings: dict[str, Any]) -> None:
     torch.save(torch.from_numpy(vectors(3)), feats(settings) / "P03.pt")
     problems = check(config_of(settings))

@@ -7,7 +7,10 @@ import math
 import re
 import warnings
 import zipfile
-from typing import TYPE_CHECKING
+import zlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import ParseError
 
 import pandas as pd
 
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nat", "<na>"})
 """Cells that hold nothing, in lower case; a lone dash is another unless its column says more."""
 MAX_BYTES = 256 * 1024**2
+_UNPACKED = 4
+"""So many times `MAX_BYTES` an .xlsx may have once it is unpacked."""
+_UNREADABLE = (
+    ValueError, OSError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error, ParseError,
+)  # fmt: skip
+"""What pandas, openpyxl and zipfile raise for a table that is damaged."""
 
 
 def read_table(path: Path, *, signs: Collection[str] = ()) -> pd.DataFrame:
@@ -53,9 +62,11 @@ def read_table(path: Path, *, signs: Collection[str] = ()) -> pd.DataFrame:
         raise CohortError(
             "the table is larger than 256 MB.", "Keep one row a patient or slide.", file=path
         )
-    frame = _parse(path)
+    frame, names = _parse(path)
     frame.columns = pd.Index([_column_name(str(name)) for name in frame.columns])
-    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+    twice = [
+        name for name, count in Counter(map(_column_name, names)).items() if name and count > 1
+    ]
     if twice:
         raise CohortError(
             f"the column `{twice[0]}` stands in it twice.", "Keep one of the two.", file=path
@@ -75,23 +86,27 @@ def plain_cell(value: object) -> str:
     return "" if text.lower() in MISSING else plain_sign(text)
 
 
-def _parse(path: Path) -> pd.DataFrame:
+def _parse(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The table, and the names of its columns as they are written: pandas renames a second one."""
     kind = path.suffix.lower()
     try:
         if kind == ".csv":
-            return _parse_csv(path)
+            frame = _parse_csv(path)
+            named = _parse_csv(path, header=None, nrows=1)
+            return frame, [str(cell) for row in named.to_numpy() for cell in row]
         if kind == ".xlsx":
-            return pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
+            return _parse_excel(path)
         if kind == ".parquet":
             frame = pd.read_parquet(path)
-            return frame.reset_index(drop=frame.index.name is None)
+            frame = frame.reset_index(drop=frame.index.name is None)
+            return frame, [str(name) for name in frame.columns]
     except pd.errors.ParserWarning as error:
         raise CohortError(
             "its rows have more cells than its first row has column names.",
             "Take out the commas at the ends of rows, or name every column.",
             file=path,
         ) from error
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         first = (str(error).splitlines() or ["unreadable"])[0]
         raise CohortError(
             f"the table cannot be read ({first}).",
@@ -105,19 +120,35 @@ def _parse(path: Path) -> pd.DataFrame:
     )
 
 
-def _parse_csv(path: Path) -> pd.DataFrame:
+def _parse_excel(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    with zipfile.ZipFile(path) as packed:
+        size = sum(entry.file_size for entry in packed.infolist())
+    if size > _UNPACKED * MAX_BYTES:
+        raise CohortError(
+            f"the table unpacks to {size / 1024**2:,.0f} MB.", "Save it as .csv.", file=path
+        )
+    frame = pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
+    first = pd.read_excel(
+        path, header=None, nrows=1, dtype=str, keep_default_na=False, engine="openpyxl"
+    )
+    return frame, [str(cell) for row in first.to_numpy()[:1] for cell in row]
+
+
+def _parse_csv(path: Path, **settings: Any) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         # index_col=False: where every row ends with a comma too many, pandas would take the
         # patients' ids for row names and shift all columns by one.
-        return pd.read_csv(
+        frame: pd.DataFrame = pd.read_csv(
             path,
             dtype=str,
             keep_default_na=False,
             encoding="utf-8-sig",
             index_col=False,
             skip_blank_lines=False,
+            **settings,
         )
+        return frame
 
 
 def _column_name(text: str) -> str:

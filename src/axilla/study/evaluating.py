@@ -131,8 +131,13 @@ def write_table(
         ".html": to_html(frame, caption=caption, notes=notes),
     }
     for suffix, text in texts.items():
-        store.write_text(stem.with_suffix(suffix), text)
-    return [stem.with_suffix(suffix) for suffix in texts]
+        store.write_text(beside(stem, suffix), text)
+    return [beside(stem, suffix) for suffix in texts]
+
+
+def beside(stem: Path, suffix: str) -> Path:
+    """The file of this ending; a dot in the name, as a patient's may have, belongs to the name."""
+    return stem.with_name(stem.name + suffix)
 
 
 def write_drawn(folder: Path, drawn: Drawn) -> list[Path]:
@@ -149,7 +154,7 @@ def write_figure(stem: Path, figure: Figure, *, png: bool = True) -> list[Path]:
     """Write a figure as SVG and as PNG of 300 dpi, the same bytes for the same figure."""
     paths = []
     for suffix in (".svg", ".png") if png else (".svg",):
-        path = stem.with_suffix(suffix)
+        path = beside(stem, suffix)
         store.write_bytes(path, rendered(figure, suffix))
         paths.append(path)
         # Everything stands where it should: to lay it out again would take as long.

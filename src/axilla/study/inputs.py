@@ -16,7 +16,7 @@ from axilla.study.checking import CheckMemory, same_files, write_check
 from axilla.study.clinical_checks import unseen_categories
 from axilla.study.given import check_given
 from axilla.study.imported import check_imported
-from axilla.study.leakage import alike_groups, alike_patients, duplicate_slides
+from axilla.study.leakage import alike_groups, alike_patients, content_files, duplicate_slides
 from axilla.study.people import check_saved_split
 from axilla.study.slide_checks import check_slides, slides_of
 from axilla.study.telling import telling_columns
@@ -85,6 +85,9 @@ def check_inputs(
     if config.imported is not None:
         everyone = replace(cohort, patients=patients)
         shared.extend(check_imported(everyone, config=config, reporter=reporter)[1])
+        made = slides_of(patients)
+        files = [file for slide in made for file in content_files(slide)]
+        shared.extend(duplicate_slides(made, same_files(files, memory=memory)))
     elif config.uses_slides:
         if config.uses_patches:
             shared.extend(_check_encoder(config))

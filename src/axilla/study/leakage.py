@@ -51,6 +51,11 @@ def alike_groups(cohort: Cohort, *, config: StudyConfig) -> list[Problem]:
     ]
 
 
+def content_files(slide: Slide) -> tuple[Path, ...]:
+    """The files that a slide is: its images, else its features made elsewhere."""
+    return slide.images if slide.features is None else (slide.features,)
+
+
 def duplicate_slides(
     slides: Sequence[Slide], same: Iterable[Sequence[Path]], *, patches: bool = False
 ) -> list[Problem]:
@@ -59,7 +64,7 @@ def duplicate_slides(
     One problem for every slide of such a group: nobody can tell from here whose slide it is. Of
     ready `patches` most must be another slide's: two patches of one colour may well be equal.
     """
-    owner = {image: slide for slide in slides for image in slide.images}
+    owner = {file: slide for slide in slides for file in content_files(slide)}
     problems: dict[tuple[str, str], Problem] = {}
     shared: Counter[tuple[str, str]] = Counter()
     for group in same:
@@ -74,8 +79,8 @@ def duplicate_slides(
             problems.setdefault(
                 (slide.patient_id, slide.slide_id),
                 Problem(
-                    cause=f"the slide {slide.slide_id} holds the same image, byte for byte, as "
-                    f"{named}.",
+                    cause=f"the slide {slide.slide_id} holds the same "
+                    f"{'image' if slide.images else 'features'}, byte for byte, as {named}.",
                     remedy="Find out whose slide it is and give it to that patient once, or run "
                     "with --exclude-failed.",
                     patient=slide.patient_id,

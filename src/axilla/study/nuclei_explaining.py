@@ -203,7 +203,8 @@ def printed_tests(
         rows.append(
             {
                 "Feature": f"{title} ({unit})" if unit else title,
-                **{f"Median, {c} (n = {row[f'n_{c}']})": f"{row[f'median_{c}']:.4g}"
+                # A patient without a nucleus has a density and nothing else: n goes by feature.
+                **{f"Median, {c} (n)": f"{row[f'median_{c}']:.4g} ({row[f'n_{c}']})"
                    for c in classes},
                 "Effect [95% CI]": effect,
                 "p": format_p(row["p"]),
@@ -225,7 +226,8 @@ def nuclei_part(fitting: Fitting) -> Part | None:
             "at."), layout.nuclei_weights),
     ]  # fmt: skip
     tables = []
-    if layout.nuclei_tests.is_file():
+    # Of three classes there are none; those of an earlier endpoint may still lie there.
+    if len(fitting.cohort.classes) == 2 and layout.nuclei_tests.is_file():
         figures.append(
             _report_figure(
                 layout, "nuclei_features", "Nucleus features by class",
