@@ -149,3 +149,11 @@ def test_nothing_and_specks_have_no_rows():
 def test_what_cannot_be_measured_is_a_sentence(image, mpp):
     with pytest.raises(StatisticsError):
         measure_nuclei(image, mpp=mpp)
+
+
+def test_numbers_of_nuclei_may_be_as_large_as_they_like():
+    image = ellipse(12, 9, 30, (40.0, 40.0)) + 5 * ellipse(12, 9, 60, (110.0, 100.0))
+    plain = measure_nuclei(image)
+    large = measure_nuclei(np.where(image == 5, 2**31 - 1, image))
+    assert large["nucleus"].tolist() == [1, 2**31 - 1]
+    assert large.drop(columns="nucleus").equals(plain.drop(columns="nucleus"))

@@ -1,6 +1,7 @@
 """Instance maps and outlines as each tool writes them, and files that are none."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -138,6 +139,25 @@ def test_maps_that_are_none(tmp_path, monkeypatch):
     }.items():  # fmt: skip
         with pytest.raises(AnnotationError, match=said):
             read_nuclei(tmp_path / name, shape=SHAPE)
+
+
+def test_damaged_maps_and_those_of_another_kind_are_a_sentence(tmp_path):
+    np.savez_compressed(tmp_path / "whole.npz", inst_map=np.arange(48 * 64).reshape(48, 64))
+    np.save(tmp_path / "whole.npy", np.zeros((48, 64), int))
+    packed, plain = ((tmp_path / f"whole.{kind}").read_bytes() for kind in ("npz", "npy"))
+    spoiled = bytearray(packed)
+    spoiled[120:160] = bytes(40)
+    for name, content in {
+        "cut.npz": packed[: len(packed) // 2], "spoiled.npz": bytes(spoiled), "empty.npz": b"",
+        "empty.npy": b"", "plain.npz": plain, "packed.npy": packed,
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(AnnotationError, match="does not open as an array"):
+            read_nuclei(tmp_path / name, shape=(48, 64))
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("inst_map", plain)
+    with pytest.raises(AnnotationError):
+        read_nuclei(tmp_path / "other.npz", shape=(48, 64))
 
 
 _values = st.recursive(

@@ -15,6 +15,8 @@ from axilla.core.errors import StatisticsError
 from axilla.nuclei.rectangularity import rectangularity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 NEIGHBOURS = 8
@@ -91,8 +93,13 @@ def measured_columns(
 ) -> dict[str, NDArray[Any]]:
     """The columns of `measure_nuclei`, [n] each: of a small patch a table takes longer to make."""
     unit = 1.0 if mpp is None else mpp
+    names: Sequence[int] | NDArray[np.integer] = range(int(labels.max(initial=0)) + 1)
+    if len(names) > labels.size:  # as many places would be made as the largest number says
+        found = np.unique(labels[labels > 0])
+        names = np.concatenate([[0], found])
+        labels = np.where(labels > 0, np.searchsorted(found, labels) + 1, 0)
     rows = [
-        {"nucleus": number} | measured
+        {"nucleus": names[number]} | measured
         for number, window in enumerate(ndimage.find_objects(labels), start=1)
         if window is not None and (measured := _measure(labels, number, window, unit=unit))
     ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
+import zlib
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -27,6 +30,14 @@ MAX_PX = 2**28
 """Most pixels of an instance map, 1 GiB as int32: a slide's nuclei come in parts."""
 OUTLINES = frozenset({".geojson", ".json"})
 _MAPS, _DRAWN = "an instance map (.npz with inst_map, .npy, .tif)", "outlines (.geojson, .json)"
+
+
+_UNREADABLE = (
+    ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError,
+    UnidentifiedImageError, Image.DecompressionBombError, zipfile.BadZipFile, zlib.error,
+    TokenError, SyntaxError,
+)  # fmt: skip
+"""What NumPy, zipfile and Pillow raise for a file that is damaged or is something else."""
 
 
 def read_nuclei(path: Path, *, shape: tuple[int, int]) -> NDArray[np.int32]:
@@ -83,6 +94,8 @@ def _array(path: Path) -> NDArray[np.int32]:
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
+            if zipfile.is_zipfile(path):
+                raise ValueError("an archive that calls itself an array")
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         elif suffix == ".npz":
             values = _from_archive(path)
@@ -95,7 +108,7 @@ def _array(path: Path) -> NDArray[np.int32]:
             raise _error(
                 path, f"is neither {_MAPS} nor {_DRAWN}.", "Export the nuclei in one of these."
             )
-    except (ValueError, OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         if isinstance(error, AnnotationError):
             raise
         raise _error(path, "does not open as an array.", f"Give {_MAPS} or {_DRAWN}.") from error
@@ -111,7 +124,7 @@ def _array(path: Path) -> NDArray[np.int32]:
 
 
 def _from_archive(path: Path) -> NDArray[Any]:
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         names = archive.files
         chosen = "inst_map" if "inst_map" in names else names[0] if len(names) == 1 else None
         if chosen is None:
