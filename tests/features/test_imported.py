@@ -205,6 +205,26 @@ class TestWrongFiles:
             "the file is laid out as clam writes it, but features.format is stamp."
         )
 
+    def test_sizes_and_coordinates_that_are_no_numbers(self, tmp_path: Path):
+        said = "its coordinates or the size of its patches are no numbers"
+        write_stamp(tmp_path / "words.h5", vectors())
+        with h5py.File(tmp_path / "words.h5", "a") as file:
+            file.attrs["tile_size_um"] = "256um"
+        write_stamp(tmp_path / "flat.h5", vectors(), version="1")
+        with h5py.File(tmp_path / "flat.h5", "a") as file:
+            del file["coords"]
+            file["coords"] = np.arange(5)
+        write_clam(tmp_path / "text.h5", vectors())
+        with h5py.File(tmp_path / "text.h5", "a") as file:
+            del file["coords"]
+            file["coords"] = [[b"a", b"b"]] * 6
+        write_trident(tmp_path / "side.h5", vectors())
+        with h5py.File(tmp_path / "side.h5", "a") as file:
+            file["coords"].attrs["patch_size_level0"] = "large"
+        for name in ("words", "text", "side"):
+            assert self.refused(tmp_path / f"{name}.h5").startswith(said), name
+        assert self.refused(tmp_path / "flat.h5")
+
     def test_no_features_in_it(self, tmp_path: Path):
         with h5py.File(tmp_path / "s.h5", "w") as file:
             file["coords"] = grid()

@@ -219,17 +219,23 @@ def _read_h5(path: Path, source: str) -> SlideFeatures:
             f"the file is cut short or no HDF5 ({_first(error)}).",
             "Copy it again, or compute the features again; or run with --exclude-failed.",
         ) from error
-    if found == "stamp":
-        return _stamp(features, coords, attrs)
-    size = of_coords.get("patch_size_level0")
-    return SlideFeatures(
-        features=features,
-        coords=None if coords is None else coords.astype(np.float64),
-        unit="px",
-        patch_size=None if size is None else float(size),
-        source=found,
-        encoder=_text((of_features if found == "trident" else attrs).get("encoder")),
-    )
+    try:
+        if found == "stamp":
+            return _stamp(features, coords, attrs)
+        size = of_coords.get("patch_size_level0")
+        return SlideFeatures(
+            features=features,
+            coords=None if coords is None else coords.astype(np.float64),
+            unit="px",
+            patch_size=None if size is None else float(size),
+            source=found,
+            encoder=_text((of_features if found == "trident" else attrs).get("encoder")),
+        )
+    except (ValueError, TypeError, IndexError) as error:
+        raise _LayoutError(
+            f"its coordinates or the size of its patches are no numbers ({_first(error)}).",
+            f"Compute the features again, by {found} as it comes.",
+        ) from error
 
 
 def _layout(file: h5py.File) -> Format:
