@@ -73,6 +73,24 @@ def test_any_column_as_the_endpoint(study, rows):
     assert cohort.classes == ("benign", "malignant")
 
 
+def test_none_is_a_value_where_the_study_declares_it(study, rows):
+    for row, lvi, label in zip(
+        rows, ("None", "present", "none", "present"), ("none", "some", "some", "none"), strict=True
+    ):
+        del row["nodes"]
+        row["lvi"], row["label"], row["her2"] = lvi, label, "none"
+    endpoint = {"column": "label", "negative": "none", "positive": "some"}
+    clinical = {
+        "numeric": ["age"],
+        "categorical": [{"name": "lvi", "values": ["none", "present"]}, "her2"],
+        "missing": "impute",
+    }
+    cohort = read_cohort(study(rows, endpoint=endpoint, clinical=clinical)).cohort
+    assert cohort.labels() == {"007": 0, "8": 1, "9": 1, "10": 0}
+    assert [p.clinical["lvi"] for p in cohort.patients] == ["none", "present", "none", "present"]
+    assert [p.clinical["her2"] for p in cohort.patients] == [None] * 4
+
+
 @pytest.mark.parametrize(
     ("change", "cause", "remedy"),
     [

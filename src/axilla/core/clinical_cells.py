@@ -14,7 +14,7 @@ from axilla.core.config_clinical import (
 )
 from axilla.core.errors import Problem
 from axilla.core.signs import plain_sign
-from axilla.core.table import parse_number
+from axilla.core.table import MISSING, parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -76,6 +76,19 @@ def signed_columns(config: StudyConfig) -> tuple[str, ...]:
         return names
     signed = any(plain_sign(name) == "-" for name in config.endpoint.names)
     return (*names, config.endpoint.column) if signed else names
+
+
+def declared_words(config: StudyConfig) -> dict[str, frozenset[str]]:
+    """By column, words that mean a missing cell elsewhere, and a value here: "none" of an invasion.
+
+    In lower case.
+    """
+    declared = {column.name: column.values or () for column in config.clinical.categorical}
+    if not isinstance(config.endpoint, str):
+        own = declared.get(config.endpoint.column, ())
+        declared[config.endpoint.column] = (*own, *config.endpoint.names)
+    lower = {name: {value.lower() for value in values} for name, values in declared.items()}
+    return {name: frozenset(values & MISSING) for name, values in lower.items() if values & MISSING}
 
 
 def without_unclear_dashes(table: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 from axilla.core.clinical_cells import (
     clinical_values,
     column_problems,
+    declared_words,
     in_declared_units,
     signed_columns,
     without_unclear_dashes,
@@ -76,7 +77,7 @@ def read_cohort(config: StudyConfig) -> CohortReading:
     CohortError
         The table cannot be read or lacks a column that the study names.
     """
-    table = read_table(config.cohort, signs=signed_columns(config))
+    table = read_table(config.cohort, signs=signed_columns(config), words=declared_words(config))
     notes: tuple[Problem, ...] = ()
     if config.uses_clinical:
         table, notes = in_declared_units(table, config)

@@ -9,6 +9,8 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError
 
@@ -18,7 +20,7 @@ from axilla.core.errors import CohortError
 from axilla.core.signs import plain_sign
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nat", "<na>"})
@@ -32,7 +34,12 @@ _UNREADABLE = (
 """What pandas, openpyxl and zipfile raise for a table that is damaged."""
 
 
-def read_table(path: Path, *, signs: Collection[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path,
+    *,
+    signs: Collection[str] = (),
+    words: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> pd.DataFrame:
     """Read a .csv, .xlsx or .parquet table as text, its column names in lower case with `_`.
 
     Parameters
@@ -42,6 +49,8 @@ def read_table(path: Path, *, signs: Collection[str] = ()) -> pd.DataFrame:
     signs
         Columns in which a lone dash may be a category: it stays, as `-`. Elsewhere it is a missing
         cell.
+    words
+        By column, words of `MISSING` that the study declares as values: there they stay.
 
     Returns
     -------
@@ -71,7 +80,8 @@ def read_table(path: Path, *, signs: Collection[str] = ()) -> pd.DataFrame:
         raise CohortError(
             f"the column `{twice[0]}` stands in it twice.", "Keep one of the two.", file=path
         )
-    frame = frame.map(plain_cell)
+    for name in frame.columns:
+        frame[name] = frame[name].map(partial(plain_cell, words=words.get(name, ())))
     for name in frame.columns.difference(list(signs)):
         frame[name] = frame[name].replace("-", "")
     frame = frame[(frame != "").any(axis=1)]
@@ -80,10 +90,13 @@ def read_table(path: Path, *, signs: Collection[str] = ()) -> pd.DataFrame:
     return frame
 
 
-def plain_cell(value: object) -> str:
-    """A cell as text without blanks around it; empty where it says that there is nothing."""
+def plain_cell(value: object, words: Collection[str] = ()) -> str:
+    """A cell as text without blanks around it; empty where it says that there is nothing.
+
+    Of the words that say so, those in `words` are values.
+    """
     text = str(value).strip()
-    return "" if text.lower() in MISSING else plain_sign(text)
+    return "" if text.lower() in MISSING and text.lower() not in words else plain_sign(text)
 
 
 def _parse(path: Path) -> tuple[pd.DataFrame, list[str]]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pandas as pd
 
-from axilla.core.clinical_cells import clinical_values, in_declared_units
+from axilla.core.clinical_cells import clinical_values, declared_words, in_declared_units
 from axilla.core.config import StudyConfig
 from axilla.core.errors import CohortError, InputProblems, Problem
 from axilla.core.slide_files import (
@@ -135,7 +135,9 @@ def read_clinical(
     tuple
         Values by column, None where missing; notes; and what is wrong.
     """
-    cells = {_column(n): "" if v is None else plain_cell(v) for n, v in given.items()}
+    words = declared_words(config)
+    named = {_column(name): value for name, value in given.items()}
+    cells = {n: "" if v is None else plain_cell(v, words.get(n, ())) for n, v in named.items()}
     columns = model.columns
     if not columns:
         told = [n for n in cells if cells[n]]
