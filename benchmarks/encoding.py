@@ -58,9 +58,6 @@ COMPARED = 24
 TIMES = 2
 """So often axilla embeds the regions in a round: the next one is read while one is encoded."""
 BAG = 10
-FADING = {"inception_v3"}
-"""As drawn, its features are below 3e-7, where a float16 file holds nothing: BatchNorm gets the
-statistics of some patches, which keeps the numbers of each layer near 1, as trained weights do."""
 
 
 def count_products(network: nn.Module, side: int) -> int:
@@ -81,17 +78,6 @@ def count_products(network: nn.Module, side: int) -> int:
     for hook in hooks:
         hook.remove()
     return total
-
-
-def set_statistics(network: nn.Module, *, side: int) -> None:
-    """Give BatchNorm the statistics of real patches."""
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-            layer.momentum = None  # the plain mean of what is seen
-    pixels = torch.from_numpy(some_patches()).permute(0, 3, 1, 2) / 255
-    with torch.no_grad():
-        network.train()(nn.functional.interpolate(pixels - 0.5, size=(side, side)))
 
 
 def _slide(path: Path) -> Slide:
@@ -185,11 +171,7 @@ def axilla(name: str, weights: str, backend: str, times: int) -> dict[str, float
 def measure(name: str, weights: str, way: str, times: int) -> int:
     """One way, in this process."""
     if way == "file":
-        torch.manual_seed(0)
-        network = encoder_spec(name).build()
-        if name in FADING:
-            set_statistics(network, side=encoder_spec(name).input_px or 224)
-        torch.save(network.state_dict(), weights)
+        torch.save(encoder_spec(name).build().state_dict(), weights)
         return answer({})
     limit = matrix_rate()
     found = original(name, weights) if way == "original" else axilla(name, weights, way, times)
