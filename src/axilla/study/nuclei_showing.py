@@ -73,6 +73,8 @@ def show_nuclei(
     now = 0
     for asked in reporter.track(patients, "Outlining nuclei"):
         for slide in asked.patient.slides:
+            if len(tiles.grids[slide.slide_id]) == 0:
+                continue  # no patch of it was kept
             key = store.digest("nuclei-outlined", SHOWING, fitting.nuclei.keys[slide.slide_id])
             step = f"nuclei-outlined/{slide.slide_id}"
             if not store.step_is_done(out, step, key=key):
