@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
+from axilla.nuclei.feature_bags import FEATURES
 from axilla.study.evaluating import write_figure, write_table
-from axilla.study.nuclei_explaining import printed_tests
+from axilla.study.layout import Layout
+from axilla.study.nuclei_explaining import nuclei_part, printed_tests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,3 +47,26 @@ def test_a_dot_in_a_patients_id_stays_in_the_names_of_files(tmp_path: Path) -> N
         "P.1-nuclei.svg", "P.1.csv", "P.1.tex", "P.1.html",
     ]  # fmt: skip
     assert len(list(tmp_path.iterdir())) == len(set(written)) == 8
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(("N0", "N(+)"), 1), (("N0", "N1-2", "N3"), 0)])
+def test_the_tests_of_an_earlier_endpoint_of_two_classes_are_not_shown_of_three(
+    tmp_path: Path, classes: tuple[str, ...], shown: int
+) -> None:
+    layout = Layout(tmp_path)
+    values = pd.DataFrame([["a", 1, *[1.0] * 8]], columns=["patient_id", "label", *FEATURES])
+    for path in (layout.nuclei_weights, layout.nuclei_features):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values.to_csv(path, index=False)
+    layout.nuclei_tests.write_text("feature,p\narea,0.5\n", encoding="utf-8")
+    write_table(layout.tables / "nuclei_features", pd.DataFrame({"Feature": ["Area"]}), caption="")
+    for name in ("nuclei_features", "nuclei_weights"):
+        write_figure(layout.figures / name, Figure(figsize=(1, 1)), png=False)
+    fitting = SimpleNamespace(
+        nuclei=object(),
+        config=SimpleNamespace(out=tmp_path),
+        cohort=SimpleNamespace(classes=classes),
+    )
+    part = nuclei_part(fitting)  # type: ignore[arg-type]  # what it looks at
+    assert part is not None
+    assert (len(part.tables), len(part.figures)) == (shown, 1 + shown)

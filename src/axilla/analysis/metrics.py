@@ -30,7 +30,10 @@ _POOLED = (
     "cross-validation: each patient's score is the mean of the patient's scores over the repeats "
     "and folds in which the patient was in this cohort"
 )
-_MEAN_THRESHOLD = "the threshold is the mean of the thresholds that the folds chose"
+_MEAN_THRESHOLD = (
+    "the threshold is the mean of the thresholds that the folds chose, each on patients whom other "
+    "folds test: what is called by it looks a little better than it is, the figures by fold do not"
+)
 
 
 def evaluate(

@@ -140,11 +140,10 @@ def _parse_excel(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raise CohortError(
             f"the table unpacks to {size / 1024**2:,.0f} MB.", "Save it as .csv.", file=path
         )
-    frame = pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
-    first = pd.read_excel(
-        path, header=None, nrows=1, dtype=str, keep_default_na=False, engine="openpyxl"
-    )
-    return frame, [str(cell) for row in first.to_numpy()[:1] for cell in row]
+    with pd.ExcelFile(path, engine="openpyxl") as book:
+        frame = pd.read_excel(book, dtype=str, keep_default_na=False)
+        named = pd.read_excel(book, header=None, nrows=1, dtype=str, keep_default_na=False)
+    return frame, [str(cell) for row in named.to_numpy() for cell in row]
 
 
 def _parse_csv(path: Path, **settings: Any) -> pd.DataFrame:

@@ -30,8 +30,6 @@ MAX_PX = 2**28
 """Most pixels of an instance map, 1 GiB as int32: a slide's nuclei come in parts."""
 OUTLINES = frozenset({".geojson", ".json"})
 _MAPS, _DRAWN = "an instance map (.npz with inst_map, .npy, .tif)", "outlines (.geojson, .json)"
-
-
 _UNREADABLE = (
     ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError,
     UnidentifiedImageError, Image.DecompressionBombError, zipfile.BadZipFile, zlib.error,

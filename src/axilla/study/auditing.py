@@ -33,7 +33,7 @@ from axilla.study.layout import Layout, write_if_new
 from axilla.study.slide_checks import slides_of
 from axilla.study.tiling import check_memory, is_cut, regions_of, tile_key, tile_slides
 from axilla.study.unannotated import without_annotation
-from axilla.wsi.patches import grid_origins
+from axilla.wsi.grid import grid_origins
 from axilla.wsi.ready import region_overview
 from axilla.wsi.regions import outline_rings
 from axilla.wsi.slides import open_slide

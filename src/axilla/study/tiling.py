@@ -247,7 +247,7 @@ def _tell_empty(
             why = f"all {dropped} are too white" if dropped else "no tissue was found on it"
             reporter.say(
                 f"note      slide {slide.slide_id} of patient {slide.patient_id} gives no patch "
-                f"({why}): the patient's other slides stand for both. Check it, or its annotation."
+                f"({why}): the patient is judged by the others alone. Check it, or its annotation."
             )
 
 
