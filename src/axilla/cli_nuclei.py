@@ -22,6 +22,11 @@ _Mpp = Annotated[
     float | None, typer.Option(help="µm per pixel, where the image does not tell, or wrongly.")
 ]
 
+_NoCrop = Annotated[
+    bool,
+    typer.Option("--no-crop", help="The slide is opened in QuPath with its own --no-crop."),
+]
+
 
 @nuclei.command()
 def segment(
@@ -51,6 +56,7 @@ def segment(
         float | None,
         typer.Option(min=0.01, help="µm per pixel that the tool's network was trained at."),
     ] = None,
+    no_crop: _NoCrop = False,
 ) -> None:
     """Find the nuclei of an image: `inst_map` of OUT is 0 for background, else 1, 2, ..."""
     from axilla.core.types import MicronsPerPixel
@@ -62,11 +68,13 @@ def segment(
         raise typer.BadParameter("goes with --tool", param_hint="--tool-mpp")
     scale = None if mpp is None else MicronsPerPixel(mpp)
     way = Way(classical=classical, weights=weights, tool=tool, tool_mpp=tool_mpp)
-    found = segment_file(image, out, mpp=scale, way=way)
+    found = segment_file(image, out, mpp=scale, way=way, cropped=not no_crop)
     say(f"{out}: {found.count:,} nuclei")
     if found.as_learned:
         say("Note: µm per pixel is not known; the image was taken to be of the magnification of "
             "those that the network was fitted to. Give --mpp where you know it.")  # fmt: skip
+    elif found.mpp is None and not found.count:
+        say("Note: µm per pixel is not known, and without a nucleus nothing tells it. Give --mpp.")
     elif found.mpp is None:
         say(f"Note: µm per pixel is not known; the scale was told from the nuclei themselves "
             f"(enlarged {found.zoom:.2g} times). Give --mpp where you know it.")  # fmt: skip
@@ -157,13 +165,15 @@ def measure(
         ),
     ],
     mpp: _Mpp = None,
+    *,
+    no_crop: _NoCrop = False,
 ) -> None:
     """Measure each nucleus: axes, area, orientation, circumference, shape, order and density."""
     from axilla.core.types import MicronsPerPixel
     from axilla.study.nuclei_measuring import measure_image
 
     scale = None if mpp is None else MicronsPerPixel(mpp)
-    measured = measure_image(found, image, out, mpp=scale)
+    measured = measure_image(found, image, out, mpp=scale, cropped=not no_crop)
     say(f"{out}: {len(measured.table):,} nuclei")
     if measured.mpp is None:
         say("Note: lengths are in pixels; give --mpp for µm.")

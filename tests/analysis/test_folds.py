@@ -88,6 +88,52 @@ def test_the_test_entry_averages_a_patients_scores_and_says_so():
     assert entry["threshold"] == pytest.approx(np.mean(chosen))
     assert "mean of the patient's scores over the repeats" in entry["note"]
     assert "mean of the thresholds" in entry["note"]
+    assert "chose none" not in entry["note"]
+
+
+def test_nobody_is_called_by_a_threshold_that_was_chosen_on_her():
+    frame = make_folds()
+    chosen = {
+        key: choose_threshold(val["label"], val["score"], rule="youden-validation")
+        for key, val in frame[frame["cohort"] == "val"].groupby(["repeat", "fold"])
+    }
+    test = frame[frame["cohort"] == "test"].copy()
+    test["at"] = [chosen[key] for key in zip(test["repeat"], test["fold"], strict=True)]
+    means = test.groupby("patient_id")[["label", "score", "at"]].mean()
+    called = means["score"] >= means["at"]
+    result = run(frame, groups={"Side": pd.Series("left", index=means.index)})
+    entry = result["methods"]["dl-cnb"]["test"]
+    assert entry["sensitivity"]["value"] == called[means["label"] == 1].mean()
+    assert entry["specificity"]["value"] == 1 - called[means["label"] == 0].mean()
+    (group,) = result["subgroups"]
+    assert group["overall"]["confusion"] == entry["confusion"]
+    assert group["characteristics"][0]["levels"][0]["confusion"] == entry["confusion"]
+    told = [fold["threshold"] for fold in result["folds"]["dl-cnb"]["by_fold"]]
+    assert told == list(chosen.values())
+
+
+def test_scores_of_noise_are_called_no_better_than_by_chance():
+    """At the mean of all folds' thresholds Youden's index would be 0.02 above that of noise."""
+    rng = np.random.default_rng(5)
+    found = []
+    for seed in range(60):
+        frame = make_folds(repeats=1, folds=3, n=60, seed=seed)
+        scores = dict(zip(frame["patient_id"], rng.random(len(frame)), strict=False))
+        entry = run(frame.assign(score=frame["patient_id"].map(scores)))["methods"]["dl-cnb"]
+        found.append(
+            entry["test"]["sensitivity"]["value"] + entry["test"]["specificity"]["value"] - 1
+        )
+    assert np.mean(found) < 2 * np.std(found) / np.sqrt(len(found))
+
+
+def test_a_fold_without_a_threshold_takes_the_mean_of_the_others_and_counts_its_patients():
+    frame = make_folds(repeats=1)
+    gone = (frame["cohort"] == "val") & (frame["fold"] == 1)
+    result = run(frame[~gone])
+    entry = result["methods"]["dl-cnb"]["test"]
+    count = int(((frame["cohort"] == "test") & (frame["fold"] == 1)).sum())
+    assert f"{count} of them at the mean of all folds, as theirs chose none" in entry["note"]
+    assert result["folds"]["dl-cnb"]["by_fold"][1]["threshold"] is None
 
 
 def test_fixed_and_locked_thresholds_are_used_in_every_fold():

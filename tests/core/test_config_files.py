@@ -124,6 +124,10 @@ def test_annotations_with_classes_to_keep(load_with, tmp_path: Path, monkeypatch
     assert StudyConfig.model_validate(config.model_dump()) == config
     assert StudyConfig.model_validate(config.model_dump(mode="json")) == config
     assert (load_with().annotation_folder, load_with().kept_classes) == (None, None)
+    assert load_with().qupath_cropped
+    config = load_with(annotations={"folder": "pens", "qupath_cropped": False})
+    assert (config.kept_classes, config.qupath_cropped) == (None, False)
+    assert StudyConfig.model_validate(config.model_dump(mode="json")) == config
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,6 @@ def test_annotations_with_classes_to_keep(load_with, tmp_path: Path, monkeypatch
             {"folder": "a", "keeps": ["b"]},
             "unknown key `annotations.keeps` (did you mean `keep`?).",
         ),
-        ({"folder": "a"}, "`annotations.keep` is missing."),
         ({"keep": ["tumour"]}, "`annotations.folder` is missing."),
         (5, "`annotations` is 5, but may be a folder or {folder, keep: [class, ...]}."),
     ],

@@ -11,10 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+from axilla.core.types import MicronsPerPixel, PatchGrid, SlidePixels
 from axilla.deploy.case_inputs import CaseInput
+from axilla.deploy.case_maps import MAP_PX, _canvas
 from axilla.deploy.case_record import CaseRecord
 from axilla.deploy.loading import LoadedModel
 from axilla.deploy.predicting import CaseResult, predict_case, write_case
+from axilla.study.heat_drawing import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +56,35 @@ def test_maps_and_patches(result: CaseResult) -> None:
         for x, y in (best, least)
     ]  # fmt: skip
     assert yellow[0] > yellow[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 93, 500])
+def test_any_number_of_images_fits_a_map(count: int) -> None:
+    rng = np.random.default_rng(count)
+    pictures = [
+        Picture((), np.full((h, w, 3), 9, np.uint8), 16.0, MicronsPerPixel(0.5), (w * 16, h * 16))
+        for h, w in rng.integers(40, 400, (count, 2)).tolist()
+    ]
+    nothing = np.empty(0, np.int32)
+    grid = PatchGrid(
+        slide_id="s",
+        white_share=np.zeros(0, np.float32),
+        dropped=0,
+        xy=nothing.reshape(0, 2),
+        region=nothing,
+        size_level0=SlidePixels(256),
+        mpp=None,
+    )
+    canvas = _canvas(pictures, grid)
+    assert max(canvas.pixels.shape) <= MAP_PX + count
+    covered = np.zeros(canvas.pixels.shape[:2], int)
+    for place, picture in zip(canvas.placed, pictures, strict=True):
+        height, width = (max(1, round(s * 16 * place.scale)) for s in picture.thumbnail.shape[:2])
+        covered[place.top : place.top + height, place.left : place.left + width] += 1
+        assert place.scale == canvas.placed[0].scale > 0
+        assert (place.top == 0) | (count > 4)
+    assert covered.max() == 1
+    assert ((canvas.pixels[..., 0] == 9) == (covered > 0)).all()
 
 
 def test_the_page_loads_nothing_and_escapes(result: CaseResult, trained: Study) -> None:

@@ -1,12 +1,14 @@
 """Images to train on, with what lies beside them."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from axilla.core.errors import AnnotationError
-from axilla.nuclei import material
-from axilla.nuclei.material import image_of, outlined_files, read_image, read_outlined
+from axilla.core.errors import AnnotationError, SlideError
+from axilla.nuclei.material import image_of, outlined_files
+from axilla.study import nuclei_training
+from axilla.study.nuclei_training import read_outlined, read_pixels
 
 SHAPE = (20, 30)
 
@@ -69,11 +71,10 @@ def test_what_has_no_map_is_a_sentence(tmp_path, name, said):
 
 def test_an_outlined_image_is_read(tmp_path):
     image = put(tmp_path, "one.png")
-    found = read_outlined(*outlined_files([image])[0], weight=0.25)
+    found = read_outlined(*outlined_files([image])[0])
     np.testing.assert_array_equal(found.image, np.asarray(Image.open(image)))
     assert found.instances.dtype == np.int32
     assert (found.instances == 3).sum() == 50
-    assert found.weight == 0.25
     assert found.radius_px == pytest.approx((50 / np.pi) ** 0.5)
 
 
@@ -81,9 +82,20 @@ def test_an_outlined_image_is_read(tmp_path):
 def test_any_picture_is_rgb(tmp_path, mode):
     path = tmp_path / "one.png"
     Image.fromarray(np.full((*SHAPE, 3), 255, np.uint8)).convert(mode).save(path)
-    found = read_image(path)
+    found = read_pixels(path)
     assert (found.shape, found.dtype) == ((*SHAPE, 3), np.uint8)
     assert found.min() == 255
+
+
+def test_what_is_transparent_is_white_and_16_bits_become_8(tmp_path):
+    clear = np.zeros((*SHAPE, 4), np.uint8)
+    clear[:10] = (10, 20, 30, 255)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    found = read_pixels(tmp_path / "clear.png")
+    assert (found[:10] == (10, 20, 30)).all()
+    assert (found[10:] == 255).all()
+    assert cv2.imwrite(str(tmp_path / "deep.png"), np.full((*SHAPE, 3), 100 * 257, np.uint16))
+    assert (read_pixels(tmp_path / "deep.png") == 100).all()
 
 
 def test_what_does_not_go_together_or_open_is_a_sentence(tmp_path, monkeypatch):
@@ -95,12 +107,13 @@ def test_what_does_not_go_together_or_open_is_a_sentence(tmp_path, monkeypatch):
     whole = image.read_bytes()
     for content in (b"", b"notes", whole[: len(whole) // 2]):
         (tmp_path / "bad.png").write_bytes(content)
-        with pytest.raises(AnnotationError, match=r"does not open as an image. Save it as PNG"):
+        with pytest.raises(SlideError) as caught:
             read_outlined(tmp_path / "bad.png", nuclei)
-    with pytest.raises(AnnotationError, match="does not open as an image"):
+        assert caught.value.problem.file == tmp_path / "bad.png"
+    with pytest.raises(SlideError):
         read_outlined(tmp_path / "lost.png", nuclei)
-    monkeypatch.setattr(material, "MAX_PX", 599)
-    with pytest.raises(AnnotationError, match=r"has more than 599 pixels. Cut it into tiles"):
+    monkeypatch.setattr(nuclei_training, "MAX_PX", 599)
+    with pytest.raises(SlideError, match=r"has 600 pixels, at most 599 are read. Cut it into"):
         read_outlined(image, nuclei)
 
 

@@ -76,6 +76,30 @@ def test_outlines_of_each_tool(tmp_path, content, last):
     np.testing.assert_array_equal(read_nuclei(path, shape=SHAPE), drawn(SQUARE, OTHER, last=last))
 
 
+def test_a_nucleus_of_qupath_in_several_parts_is_one_along_its_edges(tmp_path):
+    split = {
+        "type": "Feature",
+        "geometry": {"type": "MultiPolygon", "coordinates": [[SQUARE], [OTHER]]},
+        "properties": {"objectType": "detection"},
+    }
+    found = read_nuclei(write(tmp_path, [split]), shape=SHAPE)
+    np.testing.assert_array_equal(found, drawn(SQUARE, OTHER) > 0)
+    split["properties"]["objectType"] = "annotation"  # CellViT: all nuclei of a class
+    found = read_nuclei(write(tmp_path, [split]), shape=SHAPE)
+    np.testing.assert_array_equal(found, drawn(SQUARE, OTHER, last=1))
+
+
+def test_what_qupath_drew_counts_from_its_corner_and_nothing_else(tmp_path):
+    far = (np.array(SQUARE) - [3, 2]).tolist()
+    for kind in ("detection", "annotation"):
+        path = write(tmp_path, [polygon(far, objectType=kind)])
+        found = read_nuclei(path, shape=SHAPE, qupath_origin=(3, 2))
+        np.testing.assert_array_equal(found, drawn(SQUARE))
+    path = write(tmp_path, [polygon(SQUARE)])
+    found = read_nuclei(path, shape=SHAPE, qupath_origin=(3, 2))
+    np.testing.assert_array_equal(found, drawn(SQUARE))
+
+
 def test_a_drawn_disc_keeps_its_area_wherever_it_lies(tmp_path):
     turn = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     rng = np.random.default_rng(2)

@@ -10,8 +10,8 @@ import pytest
 from axilla.nuclei.agreement import Agreement, compare_instances
 from axilla.nuclei.classical import fit_classical
 from axilla.nuclei.learned import LearnedSegmenter, read_network
-from axilla.nuclei.material import read_outlined
 from axilla.nuclei.segmentation import Segmenter, find_zoom, segment_image
+from axilla.study.nuclei_training import read_outlined
 from axilla.wsi.flat_readers import WholeReader
 
 pytestmark = pytest.mark.real_data

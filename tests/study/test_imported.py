@@ -111,9 +111,17 @@ def test_the_whole_chain_without_slides(settings: dict[str, Any], work: Counter[
     tests = frame[(frame["cohort"] == "test") & (frame["method"] == "dl-cnb")]["patient_id"]
     for patient in tests:
         table = pd.read_csv(config.out / f"attention/{patient}.csv")
-        assert list(table.columns) == ["x", "y", "attention"]
+        assert list(table.columns) == ["x", "y", "attention", "contribution"]
         np.testing.assert_array_equal(table[["x", "y"]], corners(len(table)))
         assert (config.out / f"heatmaps/{patient}.png").is_file()
+        assert (config.out / f"heatmaps/{patient}-contribution.png").is_file()
+        tiles = json.loads((config.out / f"attention/{patient}.geojson").read_text("utf-8"))
+        assert len(tiles["features"]) == len(table)
+        first = tiles["features"][0]
+        assert first["geometry"]["coordinates"][0][2] == [512, 512]
+        assert first["properties"]["measurements"]["Contribution"] == pytest.approx(
+            table["contribution"].iloc[0]
+        )
     text = (config.out / "report.html").read_text(encoding="utf-8")
     assert "Features of length 12 came ready from files of trident, made by uni_v1." in text
     assert "Features made elsewhere" in text
@@ -135,7 +143,9 @@ def test_maps_with_ranks_a_scale_bar_and_an_overlay(
     heatmaps = {"scale": "rank", "ome_tiff": True}
     config = config_of(settings, methods=("dl-cnb",), slide_mpp=0.5, heatmaps=heatmaps)
     run(config, until="explain")
-    assert [(kwargs["mpp"], kwargs["limits"]) for kwargs in drawn] == [(0.5, (0.0, 1.0))] * 4
+    attention = drawn[::2]  # after each its contributions
+    assert [(kwargs["mpp"], kwargs["limits"]) for kwargs in attention] == [(0.5, (0.0, 1.0))] * 4
+    assert len(list((config.out / "heatmaps").glob("*-contribution.ome.tif"))) == 4
     paths = sorted((config.out / "heatmaps").glob("*-attention.ome.tif"))
     assert len(paths) == 4
     for path in paths:
@@ -190,7 +200,7 @@ def test_without_coordinates_there_is_no_heat_map_and_it_is_said(settings: dict[
     assert heard.said["embed"].endswith("by an encoder that the files do not name")
     assert not (config.out / "heatmaps").exists()
     table = pd.read_csv(next((config.out / "attention").iterdir()))
-    assert list(table.columns) == ["attention"]
+    assert list(table.columns) == ["attention", "contribution"]
     text = (config.out / "report.html").read_text(encoding="utf-8")
     assert (
         "The features of 24 slides come without coordinates of their patches: no heat map can be "
@@ -386,7 +396,7 @@ def test_one_case_without_slides(settings: dict[str, Any]) -> None:
         path.unlink()
         axilla.features_from_arrays(feats, f"P{i:02d}", vectors(i), encoder="uni_v1")
     config = config_of(settings, methods=("dl-cnb",))
-    for patient, maps in (("P05", 1), ("P01", 0)):
+    for patient, maps in (("P05", 2), ("P01", 0)):
         page = run(config, until="explain", case=Case(patient)).case
         assert page is not None
         text = page.read_text(encoding="utf-8")

@@ -16,13 +16,13 @@ from shapely.geometry import shape
 from axilla.console import ConsoleReporter
 from axilla.core import store
 from axilla.core.config import StudyConfig
-from axilla.core.errors import SlideError
+from axilla.core.errors import InputProblems
 from axilla.core.methods import NUCLEI
 from axilla.core.progress import Silent
 from axilla.core.types import MicronsPerPixel, PatchGrid, SlidePixels
 from axilla.nuclei.feature_bags import FEATURES, Bins, feature_bag, feature_values, fix_bins
 from axilla.nuclei.outlining import MEASURED
-from axilla.study.chain import StudyResult, run
+from axilla.study.chain import StudyResult, check, run
 from axilla.study.nuclei_slides import SlideNuclei, measure_patches, outlined_patches
 from axilla.study.tiling import tile_slides
 
@@ -188,8 +188,32 @@ def test_slides_of_which_only_some_tell_their_scale_are_refused(
     config = StudyConfig.model_validate(
         own | {"cohort": tmp_path / "cohort.csv", "out": tmp_path / "out"}
     )
-    with pytest.raises(SlideError, match="as 1 of 30 do not, so nuclei cannot be measured alike"):
+    (problem,) = check(config)
+    assert "as 1 of 30 do not, so nuclei cannot be measured alike" in problem.cause
+    assert problem.patient == table["patient_id"].iloc[0]
+    assert problem.file is not None
+    assert not problem.fatal
+    with pytest.raises(InputProblems, match="nuclei cannot be measured alike"):
         run(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "count"),
+    [
+        ({"slide_mpp": 2.5}, "at 2.5 µm per pixel nuclei are not seen.", 30),
+        ({"nuclei": {"weights": "none.safetensors"}}, "none.safetensors", 1),
+    ],
+)
+def test_what_would_stop_the_nuclei_is_found_before_anything_is_cut(
+    settings: dict[str, Any], tmp_path: Path, changes: dict[str, Any], said: str, count: int
+) -> None:
+    problems = check(StudyConfig.model_validate(settings | changes | {"out": tmp_path}))
+    problems = tuple(p for p in problems if not p.cause.startswith("without the patients named"))
+    assert len(problems) == count
+    for problem in problems:
+        assert said in str(problem)
+        assert (problem.patient is None) == problem.fatal
+    assert not (tmp_path / "grids").exists()
 
 
 def test_features_made_elsewhere_show_no_nuclei(settings: dict[str, Any], tmp_path: Path) -> None:

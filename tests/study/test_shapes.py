@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,11 @@ def test_three_classes(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
     page = page_of(result)
     assert "N0 against N+(1-2) against N+(&gt;=3)" in page
     assert (tmp_path / "out" / "figures" / "confusion_dl-cnb_test.svg").is_file()
+    tested = frame[(frame["cohort"] == "test") & (frame["method"] == "dl-cnb")]
+    shown = tested.sort_values("score_N+(>=3)").iloc[-1]
+    called = scores[int(np.argmax(shown[scores]))].removeprefix("score_")
+    told = ", ".join(f"{name.removeprefix('score_')} {shown[name]:.3f}" for name in scores)
+    assert html.escape(f"{told}, called {called}") in page
     assert (
         store.read_model(tmp_path / "out" / "models" / "dl-cnb").record["threshold"]["value"]
         is None

@@ -78,6 +78,31 @@ def test_transparency_lies_on_white(tmp_path: Path) -> None:
     assert got[1].tolist() == [[0, 0, 200]] * 3
 
 
+@pytest.mark.parametrize(
+    ("dtype", "bits", "said"),
+    [(np.uint16, 12, "has 12 bits a colour"), (np.float32, 32, "has 32 bits a colour")],
+)
+def test_colours_of_other_depths_are_refused(tmp_path, dtype, bits, said):
+    """As they are stored, 12 bits of 16 would be nearly black."""
+    path = tmp_path / "deep.tif"
+    pixels = np.full((40, 30), 2000 if bits == 12 else 0.5, dtype)
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    if bits == 12:
+        with tifffile.TiffFile(path, mode="r+") as file:
+            file.pages[0].tags["BitsPerSample"].overwrite(12)
+    with pytest.raises(SlideError, match=said):
+        open_slide(path, slide_id="s", patient_id="p")
+
+
+def test_strips_without_rows_are_damage(tmp_path):
+    path = tmp_path / "none.tif"
+    tifffile.imwrite(path, np.zeros((40, 30, 3), np.uint8), photometric="rgb")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["RowsPerStrip"].overwrite(0)
+    with pytest.raises(SlideError, match="p"):
+        open_slide(path, slide_id="s", patient_id="p")
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_grey_of_8_and_16_bits(tmp_path: Path, dtype: type) -> None:
     grey = np.array([[0, 100, 255]], np.uint8)

@@ -40,10 +40,18 @@ def write_aperio(path: Path, image: np.ndarray, *, mpp: float | None, levels: in
             file.write(level, description=text, metadata=None, **_TILED)
 
 
-def write_leica(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -> None:
-    """An .scn: a collection of views in nm, each level a directory."""
+def write_leica(
+    path: Path,
+    image: np.ndarray,
+    *,
+    mpp: float,
+    levels: int = 2,
+    origin: tuple[int, int] = (0, 0),
+) -> None:
+    """An .scn: a collection of views in nm, each level a directory; its view begins at `origin`."""
     height, width = image.shape[:2]
     across, down = (round(side * mpp * 1000) for side in (width, height))
+    left, top = (round(side * mpp * 1000) for side in origin)
     pyramid = halves(image, levels)
     dimensions = "".join(
         f'<dimension sizeX="{small.shape[1]}" sizeY="{small.shape[0]}" r="{r}" ifd="{r}"/>'
@@ -51,12 +59,12 @@ def write_leica(path: Path, image: np.ndarray, *, mpp: float, levels: int = 2) -
     )
     text = f"""<?xml version="1.0"?>
 <scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">
-<collection name="a" uuid="b" sizeX="{across - 1}" sizeY="{down - 1}">
+<collection name="a" uuid="b" sizeX="{left + across - 1}" sizeY="{top + down - 1}">
 <barcode>eA==</barcode>
 <image name="i" uuid="c"><creationDate>2020-01-01T00:00:00Z</creationDate>
 <device model="SCN400" version="1"/>
 <pixels sizeX="{width}" sizeY="{height}">{dimensions}</pixels>
-<view sizeX="{across}" sizeY="{down}" offsetX="0" offsetY="0" spacingZ="0"/>
+<view sizeX="{across}" sizeY="{down}" offsetX="{left}" offsetY="{top}" spacingZ="0"/>
 <scanSettings><objectiveSettings><objective>20</objective></objectiveSettings>
 <illuminationSettings><numericalAperture>0.4</numericalAperture>
 <illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings>

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from axilla.analysis.operating_points import LockedRule
     from axilla.analysis.score_table import Scores, ScoreTable
@@ -94,6 +95,7 @@ def subgroup_entries(
     methods: Mapping[str, Any],
     groups: Mapping[str, pd.Series[Any]],
     *,
+    called_at: Mapping[tuple[str, str], NDArray[np.float64]],
     cohort: str = "test",
 ) -> Iterator[dict[str, Any]]:
     """Yield `subgroups` of `metrics.json`: each method's figures by subgroup in one cohort.
@@ -106,6 +108,8 @@ def subgroup_entries(
         `methods` of the metrics, for the thresholds.
     groups
         Categories by patient, by the characteristic's title.
+    called_at
+        Each patient's own threshold, by method and cohort, where not all have the same.
     """
     for method in table.methods:
         if cohort not in table.cohorts(method):
@@ -117,5 +121,6 @@ def subgroup_entries(
             part.positive,
             {title: names.reindex(list(part.patients)) for title, names in groups.items()},
             threshold="there is no threshold" if threshold is None else threshold,
+            own_thresholds=called_at.get((method, cohort)),
         )
         yield analysis.as_json(method=method, cohort=cohort)

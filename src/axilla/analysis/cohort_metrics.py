@@ -27,8 +27,12 @@ REDRAW_SEED = 2021
 
 def count_confusion(labels: ArrayLike, scores: ArrayLike, *, threshold: float) -> Confusion:
     """Count the cross table; a score at or above the threshold is positive."""
+    return count_calls(labels, np.asarray(scores) >= threshold)
+
+
+def count_calls(labels: ArrayLike, called: NDArray[np.bool_]) -> Confusion:
+    """Count the cross table of who is positive, [n], and who is called so, [n]."""
     truth = np.asarray(labels).astype(bool)
-    called = np.asarray(scores) >= threshold
     return Confusion(
         tp=int(np.sum(truth & called)),
         fn=int(np.sum(truth & ~called)),
@@ -63,7 +67,11 @@ def measures(confusion: Confusion) -> dict[str, Estimate]:
 
 
 def binary_entry(
-    labels: NDArray[np.int64], scores: NDArray[np.float64], *, threshold: float | str
+    labels: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    *,
+    threshold: float | str,
+    own_thresholds: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Return the figures of a two-class cohort.
 
@@ -75,6 +83,8 @@ def binary_entry(
         [n], probability of the positive class.
     threshold
         The threshold, or the reason why there is none.
+    own_thresholds
+        [n], what each patient's score is called by, where not all by the same.
     """
     entry: dict[str, Any] = {
         "n": len(labels),
@@ -86,7 +96,8 @@ def binary_entry(
         undefined = as_json(Estimate(math.nan, reason=threshold))
         entry |= {name: dict(undefined) for name in MEASURES}
         return entry | {"confusion": None, "reason": threshold}
-    confusion = count_confusion(labels, scores, threshold=threshold)
+    at = threshold if own_thresholds is None else own_thresholds
+    confusion = count_calls(labels, scores >= at)
     figures = {name: as_json(value) for name, value in measures(confusion).items()}
     counts = {name: getattr(confusion, name) for name in ("tp", "fn", "tn", "fp")}
     return entry | figures | {"confusion": counts}

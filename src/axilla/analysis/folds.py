@@ -90,8 +90,8 @@ def summarise_folds(
         Folds of one repeat share training patients, so `se` is, as in the literature it is
         compared with (Ilse 2018), an understatement. `by_repeat` holds the means over the folds
         of each repeat, `pooled_auc_by_repeat` the area over all patients of a repeat. `by_fold`
-        lists every fold with its test patients and both figures, None where a figure is not
-        defined, with the reason.
+        lists every fold with its test patients, its threshold and both figures, None where one is
+        not defined, with the reason.
     """
     areas: list[_Figure] = []
     accuracies: list[_Figure] = []
@@ -106,7 +106,10 @@ def summarise_folds(
             areas.append(_area(test, repeat=repeat, fold=fold))
             accuracies.append(_accuracy(test, thresholds.get((repeat, fold), ""), repeat, fold))
         counts = _counts(cohorts.get("test"), table.classes)
-        by_fold.append(_entry(areas[-1], accuracies[-1], counts, names or {}))
+        entry = _entry(areas[-1], accuracies[-1], counts, names or {})
+        if (chosen := thresholds.get((repeat, fold))) is not None:
+            entry["threshold"] = None if isinstance(chosen, str) else chosen
+        by_fold.append(entry)
     repeats = table.repeats(method, cohort="test")
     pooled = [_area(test, repeat=repeat, fold=-1) for repeat, test in repeats]
     return {

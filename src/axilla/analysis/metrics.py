@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from axilla.analysis.operating_points import LockedRule
     from axilla.core.config import Threshold
@@ -30,10 +31,11 @@ _POOLED = (
     "cross-validation: each patient's score is the mean of the patient's scores over the repeats "
     "and folds in which the patient was in this cohort"
 )
-_MEAN_THRESHOLD = (
-    "the threshold is the mean of the thresholds that the folds chose, each on patients whom other "
-    "folds test: what is called by it looks a little better than it is, the figures by fold do not"
+_OWN_THRESHOLDS = (
+    "and is called at the mean of the thresholds that these folds chose on their validation "
+    "patients; the threshold that is told and drawn is the mean of all folds'"
 )
+_NO_OWN = "{count:,} of them at the mean of all folds, as theirs chose none"
 
 
 def evaluate(
@@ -95,6 +97,7 @@ def evaluate(
     binary = len(table.classes) == 2
     methods: dict[str, Any] = {}
     folds: dict[str, Any] = {}
+    called_at: dict[tuple[str, str], NDArray[np.float64]] = {}
     for method in table.methods:
         by_fold: Mapping[tuple[int, int], float | str] = {}
         locked = (thresholds or {}).get(method)
@@ -114,7 +117,13 @@ def evaluate(
                 threshold = _threshold(
                     table, method, part, rule=threshold_rule, locked=locked, by_fold=by_fold
                 )
-                entry = binary_entry(part.labels, part.positive, threshold=threshold)
+                own, without = None, 0
+                if by_fold and locked is None and is_chosen_on_validation(threshold_rule):
+                    own, without = _own_thresholds(table, method, cohort, by_fold=by_fold)
+                    called_at[method, cohort] = own
+                entry = binary_entry(
+                    part.labels, part.positive, threshold=threshold, own_thresholds=own
+                )
                 entry |= clinical_use_entry(
                     part, locked=locked_points, confusion=entry["confusion"],
                     prevalences=prevalences,
@@ -124,8 +133,10 @@ def evaluate(
                 entry |= class_use_entry(part, classes=table.classes)
             entry |= _spread(part)
             if table.folded:
-                mean = binary and locked is None and is_chosen_on_validation(threshold_rule)
-                entry["note"] = f"{_POOLED}; {_MEAN_THRESHOLD}" if mean else _POOLED
+                entry["note"] = _POOLED
+                if binary and own is not None:
+                    entry["note"] += f", {_OWN_THRESHOLDS}"
+                    entry["note"] += f"; {_NO_OWN.format(count=without)}" if without else ""
             methods[method][cohort] = entry
     result = {
         "endpoint": endpoint,
@@ -134,7 +145,7 @@ def evaluate(
         "comparisons": _adjusted(list(_comparisons(table)), first=table.methods[0]),
     }
     if binary and groups:
-        result["subgroups"] = list(subgroup_entries(table, methods, groups))
+        result["subgroups"] = list(subgroup_entries(table, methods, groups, called_at=called_at))
     return result | ({"folds": folds} if table.folded else {})
 
 
@@ -144,6 +155,24 @@ def _spread(part: Scores) -> dict[str, Any]:
         return {}
     known = part.spread[~np.isnan(part.spread)]
     return {"spread": {"n": len(known), "mean": float(known.mean()), "max": float(known.max())}}
+
+
+def _own_thresholds(
+    table: ScoreTable,
+    method: str,
+    cohort: str,
+    *,
+    by_fold: Mapping[tuple[int, int], float | str],
+) -> tuple[NDArray[np.float64], int]:
+    """What each patient is called by, [n]: on the test cohort no threshold chosen on the patient.
+
+    And the number of patients whose folds chose none, and who are called at the mean of all.
+    """
+    chosen = {fold: value for fold, value in by_fold.items() if not isinstance(value, str)}
+    own = table.own_thresholds(method, cohort, by_fold=chosen)
+    without = np.isnan(own)
+    own[without] = np.mean(list(chosen.values()))
+    return own, int(without.sum())
 
 
 def _threshold(

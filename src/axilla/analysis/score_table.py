@@ -11,7 +11,7 @@ import pandas as pd
 from axilla.core.errors import StatisticsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -74,6 +74,20 @@ class ScoreTable:
         rows = self.frame[(self.frame["method"] == method) & (self.frame["cohort"] == cohort)]
         for repeat, part in rows.groupby("repeat", sort=True):
             yield int(str(repeat)), self._scores(part)
+
+    def own_thresholds(
+        self, method: str, cohort: str, *, by_fold: Mapping[tuple[int, int], float]
+    ) -> NDArray[np.float64]:
+        """Where each patient's score is called, in the order of `select`.
+
+        The mean of the thresholds of the folds in which the patient was in this cohort, as the
+        score is the mean of theirs; NaN where none of them has one.
+        """
+        rows = self.frame[(self.frame["method"] == method) & (self.frame["cohort"] == cohort)]
+        folds = pd.MultiIndex.from_frame(rows[["repeat", "fold"]])
+        chosen = pd.Series(folds.map(by_fold.get), index=rows.index, dtype=np.float64)
+        means = chosen.groupby(rows["patient_id"], sort=False).mean()
+        return means.to_numpy(dtype=np.float64, copy=True)
 
     def _scores(self, rows: pd.DataFrame) -> Scores:
         columns = list(range(len(self.classes)))

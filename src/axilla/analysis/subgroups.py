@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from axilla.analysis.cohort_metrics import MEASURES, count_confusion, measures
+from axilla.analysis.cohort_metrics import MEASURES, count_calls, measures
 from axilla.analysis.interaction import interaction_test
 from axilla.analysis.intervals import as_json, finite_or_none
 from axilla.analysis.multiplicity import benjamini_hochberg, holm
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+    _Called = NDArray[np.bool_] | str
 
 WITHHELD = "–"
 """In place of a count whose size must not be told at all."""
@@ -151,6 +153,7 @@ def subgroup_analysis(
     groups: Mapping[str, Sequence[Any] | pd.Series[Any]],
     *,
     threshold: float | str,
+    own_thresholds: NDArray[np.float64] | None = None,
     minimum: int = 10,
     minimum_of_class: int = 5,
 ) -> SubgroupAnalysis:
@@ -168,6 +171,8 @@ def subgroup_analysis(
         missing value puts a patient in no level.
     threshold
         The locked threshold, the same in all levels, or the reason why there is none.
+    own_thresholds
+        [n], what each patient's score is called by, where not all by the same.
     minimum
         A level of fewer patients is withheld, and with it what would give its number away (see
         `suppress`); 1 withholds nothing.
@@ -188,6 +193,7 @@ def subgroup_analysis(
         what they should be.
     """
     truth, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    called = _called(values, threshold, own_thresholds)
     parts = []
     for title, names in groups.items():
         if len(names) != len(truth):
@@ -205,7 +211,8 @@ def subgroup_analysis(
         )
         shown = {
             name: _level(
-                name, truth[own], values[own], threshold=threshold,
+                name, truth[own], values[own],
+                called=called if isinstance(called, str) else called[own],
                 mark=mark, rule=withheld, minimum=minimum, minimum_of_class=minimum_of_class,
             )
             for (name, own), mark in zip(levels.items(), withheld.levels, strict=True)
@@ -221,12 +228,20 @@ def subgroup_analysis(
             )
         )
     return SubgroupAnalysis(
-        overall=_overall(truth, values, threshold=threshold),
+        overall=_overall(truth, values, called=called),
         characteristics=_adjusted(parts),
         threshold=None if isinstance(threshold, str) else float(threshold),
         minimum=minimum,
         minimum_of_class=minimum_of_class,
     )
+
+
+def _called(
+    values: NDArray[np.float64], threshold: float | str, own: NDArray[np.float64] | None
+) -> _Called:
+    if isinstance(threshold, str):
+        return threshold
+    return values >= (threshold if own is None else own)
 
 
 def _members(names: Sequence[Any] | pd.Series[Any]) -> dict[str, NDArray[np.bool_]]:
@@ -245,7 +260,7 @@ def _level(
     truth: NDArray[Any],
     values: NDArray[np.float64],
     *,
-    threshold: float | str,
+    called: _Called,
     mark: Withheld | None,
     rule: Suppression,
     minimum: int,
@@ -272,16 +287,16 @@ def _level(
         which = "positive" if positives < minimum_of_class else "negative"
         reason = f"fewer than {minimum_of_class} patients are {which}"
         return _without_figures(name, str(n), n, positives, suppressed="class", reason=reason)
-    return _figures(name, truth, values, threshold=threshold)
+    return _figures(name, truth, values, called=called)
 
 
 def _figures(
-    name: str, truth: NDArray[Any], values: NDArray[np.float64], *, threshold: float | str
+    name: str, truth: NDArray[Any], values: NDArray[np.float64], *, called: _Called
 ) -> Level:
-    if isinstance(threshold, str):
-        confusion, shares = None, dict.fromkeys(MEASURES, Estimate(math.nan, reason=threshold))
+    if isinstance(called, str):
+        confusion, shares = None, dict.fromkeys(MEASURES, Estimate(math.nan, reason=called))
     else:
-        confusion = count_confusion(truth, values, threshold=threshold)
+        confusion = count_calls(truth, called)
         shares = measures(confusion)
     return Level(
         name=name,
@@ -317,14 +332,14 @@ def _without_figures(
     )
 
 
-def _overall(truth: NDArray[Any], values: NDArray[np.float64], *, threshold: float | str) -> Level:
+def _overall(truth: NDArray[Any], values: NDArray[np.float64], *, called: _Called) -> Level:
     positive = truth.astype(bool)
     if positive.all() or not positive.any():
         return _without_figures(
             ALL_PATIENTS, str(len(truth)), len(truth), int(positive.sum()),
             suppressed="class", reason=one_class(positive),
         )  # fmt: skip
-    return _figures(ALL_PATIENTS, truth, values, threshold=threshold)
+    return _figures(ALL_PATIENTS, truth, values, called=called)
 
 
 def _auc_test(

@@ -224,6 +224,11 @@ class StudyConfig(Strict):
         return self.annotations.keep if isinstance(self.annotations, Annotations) else None
 
     @property
+    def qupath_cropped(self) -> bool:
+        """Whether QuPath shows the scanned part of a slide only."""
+        return not isinstance(self.annotations, Annotations) or self.annotations.qupath_cropped
+
+    @property
     def needs_validation(self) -> bool:
         """Whether the threshold is chosen on the validation cohort."""
         return self.threshold == "youden-validation" or isinstance(

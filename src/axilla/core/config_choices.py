@@ -173,15 +173,23 @@ Split = Annotated[
 
 
 class Annotations(Strict):
-    """A folder of annotations of which some classes count."""
+    """A folder of annotations, and how they are read."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     folder: Path
-    keep: Annotated[
-        tuple[Annotated[str, Field(max_length=200, pattern=r"\S")], ...], Field(min_length=1)
-    ]
-    """Classes whose outlines are taken, whatever their case; the others are left out."""
+    keep: (
+        Annotated[
+            tuple[Annotated[str, Field(max_length=200, pattern=r"\S")], ...], Field(min_length=1)
+        ]
+        | None
+    ) = None
+    """Classes whose outlines are taken, whatever their case; the others are left out. None takes
+    all that the format calls tumour."""
+    qupath_cropped: bool = True
+    """Whether QuPath showed the scanned part of each slide only, as it does unless a slide is
+    opened with `--no-crop`. It concerns slides whose scanned part does not begin at their corner
+    (MIRAX, SCN, BIF), and goes for what QuPath wrote and for what is written for it."""
 
 
 def _annotations_kind(value: Any) -> str:

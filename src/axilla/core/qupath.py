@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def patch_tiles(
-    xy: ArrayLike, *, size_level0: SlidePixels, measurements: Mapping[str, ArrayLike]
+    xy: ArrayLike,
+    *,
+    size_level0: SlidePixels,
+    measurements: Mapping[str, ArrayLike],
+    origin: tuple[int, int] = (0, 0),
 ) -> str:
     """Write patches as a GeoJSON FeatureCollection of QuPath tiles.
 
@@ -29,6 +33,8 @@ def patch_tiles(
         Side of a patch in level-0 pixels.
     measurements
         [n] values by the name that QuPath shows; one that is not finite is left out of its patch.
+    origin
+        Level-0 pixel that QuPath counts from: of some slides it shows the scanned part only.
 
     Returns
     -------
@@ -41,7 +47,7 @@ def patch_tiles(
     Format: QuPath's documentation, 'Exporting annotations' (GeoJSON, `objectType`,
     `measurements`).
     """
-    corners = np.asarray(xy).reshape(-1, 2)
+    corners = np.asarray(xy).reshape(-1, 2) - np.asarray(origin)
     side = int(size_level0)
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in measurements.items()}
     lines = [
@@ -60,7 +66,7 @@ def detection(ring: ArrayLike, *, kind: str, measurements: Mapping[str, float]) 
     Parameters
     ----------
     ring
-        [k, 2], x and y in level-0 pixels, along the pixels' edges; closed here.
+        [k, 2], x and y in pixels as QuPath counts them, along the pixels' edges; closed here.
     kind
         Its class in QuPath.
     measurements

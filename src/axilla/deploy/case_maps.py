@@ -31,6 +31,8 @@ _OF_THE_COHORT = (
     "In the study one colour of the heat maps meant one value on all slides. The model does not "
     "hold the values of those slides, so that here the colours are of each slide alone."
 )
+_ONE_ROW = 4
+"""So many images of a slide stand side by side, as they lie on the glass."""
 _OPACITY = 0.55
 _JPEG_QUALITY = 85
 
@@ -116,7 +118,9 @@ def slide_maps(case: PreparedCase, slide: Slide) -> SlideMaps:
         top=_top(case, slide, grid, regions, values),
         tiles={
             f"{slide.slide_id}{'' if number is None else f'-{number}'}.geojson": text
-            for number, text in qupath_tiles(slide, regions, grid, values).items()
+            for number, text in qupath_tiles(
+                slide, regions, grid, values, cropped=config.qupath_cropped
+            ).items()
         },
     )
 
@@ -201,28 +205,46 @@ class _Canvas:
 
 
 def _canvas(pictures: Sequence[Picture], grid: PatchGrid) -> _Canvas:
-    """Pictures in a row, shrunk until the row fits."""
+    """Pictures in rows, shrunk until they fit; a few stand in one row."""
     sizes = [
         (p.thumbnail.shape[1] * p.level0_per_px, p.thumbnail.shape[0] * p.level0_per_px)
         for p in pictures
     ]
-    free = MAP_PX - GAP_PX * (len(pictures) - 1)
-    scale = min(
-        free / sum(width for width, _ in sizes),
-        MAP_PX / max(height for _, height in sizes),
-        *(1 / p.level0_per_px for p in pictures),
-    )
+    count = len(pictures)
+    columns = range(1 if count > _ONE_ROW else count, count + 1)
+    scale, across = max((_scale_in_rows(sizes, n), n) for n in columns)
+    scale = min(scale, *(1 / p.level0_per_px for p in pictures))
+    gap = _gap(across)
     shapes = [(max(1, round(w * scale)), max(1, round(h * scale))) for w, h in sizes]
-    width = sum(w for w, _ in shapes) + GAP_PX * (len(pictures) - 1)
-    canvas = np.full((max(h for _, h in shapes), width, 3), 255, np.uint8)
-    placed, left = [], 0
-    for picture, (w, h) in zip(pictures, shapes, strict=True):
+    corners, top = [], 0
+    for row in range(0, count, across):
+        own = shapes[row : row + across]
+        widths = [0, *np.cumsum([w + gap for w, _ in own]).tolist()]
+        corners += [(left, top) for left in widths[: len(own)]]
+        top += max(h for _, h in own) + gap
+    ends = [(x + w, y + h) for (x, y), (w, h) in zip(corners, shapes, strict=True)]
+    canvas = np.full((max(y for _, y in ends), max(x for x, _ in ends), 3), 255, np.uint8)
+    placed = []
+    for picture, (w, h), (x, y) in zip(pictures, shapes, corners, strict=True):
         small = cv2.resize(picture.thumbnail, (w, h), interpolation=cv2.INTER_AREA)
-        canvas[:h, left : left + w] = small
+        canvas[y : y + h, x : x + w] = small
         here = np.isin(grid.region, [region.index for region in picture.regions])
-        placed.append(_Placed(picture, here, left, 0, scale))
-        left += w + GAP_PX
+        placed.append(_Placed(picture, here, x, y, scale))
     return _Canvas(canvas, tuple(placed), grid)
+
+
+def _scale_in_rows(sizes: Sequence[tuple[float, float]], across: int) -> float:
+    """Canvas pixels per level-0 pixel at which images of these sizes, so many a row, fit."""
+    rows = [sizes[start : start + across] for start in range(0, len(sizes), across)]
+    gap = _gap(across)
+    wide = max(sum(w for w, _ in row) for row in rows)
+    high = sum(max(h for _, h in row) for row in rows)
+    return min((MAP_PX - gap * (across - 1)) / wide, (MAP_PX - gap * (len(rows) - 1)) / high)
+
+
+def _gap(across: int) -> int:
+    """Between images; all of them are at most a quarter of the canvas."""
+    return min(GAP_PX, MAP_PX // (4 * across))
 
 
 def _top(

@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 import torch
 
+from axilla.core.archives import is_packed
 from axilla.core.errors import FeaturesError
 from axilla.core.store import FeatureRows, plain_rows
 
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-MAX_BYTES = 16 * 2**30
-"""Of one slide's features: a file that says it holds more is not read."""
+MAX_BYTES = 4 * 2**30
+"""Of one slide's features, unpacked: 400,000 patches of 2,560 numbers; what says it holds more is
+not read."""
 _STAMP_UM, _STAMP_PX = 256.0, 224
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
 """What h5py raises for a file that is not whole."""
@@ -175,8 +177,11 @@ def _checked(found: SlideFeatures) -> SlideFeatures:
 
 def _read_pt(path: Path) -> SlideFeatures:
     if path.stat().st_size > MAX_BYTES:
+        raise _too_large()
+    if is_packed(path):
         raise _LayoutError(
-            "the file is too large to be the features of one slide.", "Check the file."
+            "the file is a packed archive, which torch.save does not write.",
+            "Save the features with torch.save(tensor, file), or as .h5.",
         )
     try:
         # weights_only: a pickle that holds anything but tensors is refused, never run.
@@ -190,12 +195,26 @@ def _read_pt(path: Path) -> SlideFeatures:
         raise _LayoutError(
             "the file holds no tensor.", "Save the features with torch.save(tensor, file)."
         )
+    if tensor.layout != torch.strided:
+        raise _LayoutError(
+            "the file holds a sparse tensor.", "Save tensor.to_dense() in its place."
+        )
+    # A single number may be stored and said to be repeated.
+    if tensor.numel() * tensor.element_size() > MAX_BYTES:
+        raise _too_large()
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     return SlideFeatures(
         features=tensor.detach().numpy(), coords=None, unit="px", patch_size=None, source="pt",
         encoder=None,
     )  # fmt: skip
+
+
+def _too_large() -> _LayoutError:
+    return _LayoutError(
+        f"the file holds more than {MAX_BYTES // 2**30} GiB, too much for one slide.",
+        "Check the file.",
+    )
 
 
 def _read_h5(path: Path, source: str) -> SlideFeatures:

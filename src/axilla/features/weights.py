@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from axilla.core.archives import is_packed
 from axilla.core.encoder_names import WEIGHTS_WORDS
 from axilla.core.errors import WeightsError
 from axilla.features.hub import hub_file
@@ -155,6 +156,12 @@ def _file_state(path: Path, *, only_shapes: bool) -> dict[str, Tensor]:
             "there is no such file of weights.",
             "Set encoder.weights to imagenet, published, none, or an existing .safetensors, .pth "
             "or .bin file.",
+            file=path,
+        )
+    if is_packed(path):
+        raise WeightsError(
+            "the file is a packed archive, which torch.save does not write.",
+            "Save the weights as .safetensors, or by torch.save(model.state_dict(), file).",
             file=path,
         )
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from axilla.core.archives import is_packed
 from axilla.core.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def _refuse_what_is_none(path: Path) -> None:
             "Give the authors' best.pth.",
             file=path,
         )
+    if is_packed(path):
+        raise WeightsError("the file is a packed archive, no checkpoint.", _TAKE, file=path)
     with path.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):

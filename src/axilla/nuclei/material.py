@@ -1,21 +1,14 @@
-"""Outlined images to train on: pictures with an instance map beside each."""
+"""Which files there are to train on: pictures with an instance map or points beside each."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from axilla.core.errors import AnnotationError
-from axilla.nuclei.augmentation import OutlinedImage
-from axilla.nuclei.reading import MAX_PX, read_nuclei
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from numpy.typing import NDArray
 
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg"})
 
@@ -73,35 +66,3 @@ def image_of(points: Path) -> Path:
         "has no image beside it.", "Lay <name>.png beside <name>.geojson, or name it by --image.",
         file=points,
     )  # fmt: skip
-
-
-def read_outlined(image: Path, nuclei: Path, *, weight: float = 1.0) -> OutlinedImage:
-    """An image with its nuclei.
-
-    Raises
-    ------
-    AnnotationError
-        Either does not open, or they do not go together.
-    """
-    pixels = read_image(image)
-    height, width = pixels.shape[:2]
-    return OutlinedImage(pixels, read_nuclei(nuclei, shape=(height, width)), weight)
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """A picture to train on, RGB [h, w, 3].
-
-    Raises
-    ------
-    AnnotationError
-        It does not open, or has more than 2^28 pixels.
-    """
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MAX_PX:
-                raise AnnotationError(
-                    f"has more than {MAX_PX:,} pixels.", "Cut it into tiles.", file=path
-                )
-            return np.asarray(opened.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise AnnotationError("does not open as an image.", "Save it as PNG.", file=path) from error

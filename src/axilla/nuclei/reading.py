@@ -6,6 +6,7 @@ import json
 import math
 import zipfile
 import zlib
+from dataclasses import dataclass
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
@@ -38,20 +39,25 @@ _UNREADABLE = (
 """What NumPy, zipfile and Pillow raise for a file that is damaged or is something else."""
 
 
-def read_nuclei(path: Path, *, shape: tuple[int, int]) -> NDArray[np.int32]:
+def read_nuclei(
+    path: Path, *, shape: tuple[int, int], qupath_origin: tuple[int, int] = (0, 0)
+) -> NDArray[np.int32]:
     """Read the nuclei of an image, whoever found them.
 
     Parameters
     ----------
     path
         `.npz` with `inst_map` (or one array only), `.npy`, `.tif`: integers [h, w], 0 is
-        background. `.geojson` of QuPath, StarDist and CellViT, a polygon a nucleus, also many in
-        one MultiPolygon; of QuPath's cells the nucleus. `.json` of HoVer-Net: `nuc`, with a
-        `contour` each. A polygon runs along the edges of pixels, as QuPath draws, and has those
-        whose middle it encloses; contours of HoVer-Net and CellViT (the MultiPolygon) run through
-        the middle of a nucleus's outermost pixels, and have these too.
+        background. `.geojson` of QuPath, StarDist and CellViT, a polygon a nucleus, of CellViT
+        many in one MultiPolygon; of QuPath's cells the nucleus, in one part or several. `.json` of
+        HoVer-Net: `nuc`, with a `contour` each. A polygon runs along the edges of pixels, as QuPath
+        draws, and has those whose middle it encloses; contours of HoVer-Net and CellViT (the
+        MultiPolygon) run through the middle of a nucleus's outermost pixels, and have these too.
     shape
         Height and width of the image that the nuclei were found in.
+    qupath_origin
+        Pixel, (x, y), that what QuPath detected counts from: of some slides it shows the scanned
+        part only.
 
     Returns
     -------
@@ -77,7 +83,7 @@ def read_nuclei(path: Path, *, shape: tuple[int, int]) -> NDArray[np.int32]:
     if size > MAX_BYTES:
         raise _error(path, f"has {size:,} bytes, at most {MAX_BYTES:,} are read.", "Give parts.")
     if path.suffix.lower() in OUTLINES:
-        return _drawn(path, shape)
+        return _drawn(path, shape, qupath_origin)
     instances = _array(path)
     if instances.shape != shape:
         raise _error(
@@ -143,29 +149,40 @@ def _from_archive(path: Path) -> NDArray[Any]:
         return np.asarray(archive[chosen])
 
 
-def _drawn(path: Path, shape: tuple[int, int]) -> NDArray[np.int32]:
+def _drawn(path: Path, shape: tuple[int, int], origin: tuple[int, int]) -> NDArray[np.int32]:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise _error(path, "is no JSON.", "Export the nuclei again as GeoJSON.") from error
     instances = np.zeros(shape, dtype=np.int32)
-    for number, (rings, fill) in enumerate(_polygons(path, content), start=1):
-        left, top = np.floor(rings[0].min(axis=0)).astype(int)
-        right, bottom = np.ceil(rings[0].max(axis=0)).astype(int)
-        if right < 0 or bottom < 0 or left >= shape[1] or top >= shape[0]:
-            raise _error(
-                path,
-                f"nucleus {number} lies outside the image of {shape[1]} x {shape[0]} pixels.",
-                "Is it the file of this image, in its pixels?",
-            )
-        # On a canvas of its own, within the image, so that a hole shows what was there before.
-        corner = np.maximum((left, top), 0)
-        window = instances[corner[1] : bottom + 1, corner[0] : right + 1]
-        canvas = np.zeros(window.shape, dtype=np.uint8)
-        for ring, value in zip(rings, (1, *[0] * (len(rings) - 1)), strict=True):
-            fill(canvas, ring - corner, value)
-        window[canvas > 0] = number
+    for number, nucleus in enumerate(_polygons(path, content, origin), start=1):
+        for rings in nucleus.parts:
+            if not _draw(instances, rings, nucleus.fill, number):
+                raise _error(
+                    path,
+                    f"nucleus {number} lies outside the image of {shape[1]} x {shape[0]} pixels.",
+                    "Is it the file of this image, in its pixels?",
+                )
     return instances
+
+
+def _draw(
+    instances: NDArray[np.int32], rings: list[NDArray[np.float64]], fill: _Fill, number: int
+) -> bool:
+    """Draw one closed shape with its holes; False where it lies outside."""
+    height, width = instances.shape
+    left, top = np.floor(rings[0].min(axis=0)).astype(int)
+    right, bottom = np.ceil(rings[0].max(axis=0)).astype(int)
+    if right < 0 or bottom < 0 or left >= width or top >= height:
+        return False
+    # On a canvas of its own, within the image, so that a hole shows what was there before.
+    corner = np.maximum((left, top), 0)
+    window = instances[corner[1] : bottom + 1, corner[0] : right + 1]
+    canvas = np.zeros(window.shape, dtype=np.uint8)
+    for ring, value in zip(rings, (1, *[0] * (len(rings) - 1)), strict=True):
+        fill(canvas, ring - corner, value)
+    window[canvas > 0] = number
+    return True
 
 
 def _fill_along_edges(canvas: NDArray[np.uint8], ring: NDArray[np.float64], value: int) -> None:
@@ -179,12 +196,21 @@ def _fill_through_middles(canvas: NDArray[np.uint8], ring: NDArray[np.float64], 
     cv2.fillPoly(canvas, [np.rint(ring).astype(np.int32)], value)
 
 
-def _polygons(path: Path, content: Any) -> Iterator[tuple[list[NDArray[np.float64]], _Fill]]:
-    """Rings of each nucleus, the outer one first, and how they are filled."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """One nucleus as a file draws it."""
+
+    parts: list[list[NDArray[np.float64]]]
+    """Rings of each closed shape, the outer one first."""
+    fill: _Fill
+
+
+def _polygons(path: Path, content: Any, origin: tuple[int, int]) -> Iterator[_Drawn]:
+    """Each nucleus of a file, in pixels of the whole image."""
     if isinstance(content, dict) and isinstance(content.get("nuc"), dict):
         for name, nucleus in content["nuc"].items():
             contour = nucleus.get("contour") if isinstance(nucleus, dict) else None
-            yield [_ring(path, contour, f"nucleus {name}")], _fill_through_middles
+            yield _Drawn([[_ring(path, contour, f"nucleus {name}")]], _fill_through_middles)
         return
     features = content.get("features") if isinstance(content, dict) else content
     if not isinstance(features, list):
@@ -198,12 +224,26 @@ def _polygons(path: Path, content: Any) -> Iterator[tuple[list[NDArray[np.float6
         kind = geometry.get("type") if isinstance(geometry, dict) else None
         if not isinstance(kind, str) or kind not in {"Polygon", "MultiPolygon"}:
             raise _error(path, f"{name} is a {str(kind)[:40]}, no outline.", "Export polygons.")
-        parts = geometry.get("coordinates")
-        for part in [parts] if kind == "Polygon" else _list(path, parts, name):
+        given = geometry.get("coordinates")
+        of_qupath = _is_object_of_qupath(feature, kind)
+        parts = []
+        for part in [given] if kind == "Polygon" else _list(path, given, name):
             rings = [_ring(path, ring, name) for ring in _list(path, part, name)]
             if not rings:
                 raise _error(path, f"is malformed: {name} has no points.", "Export it again.")
-            yield rings, _fill_along_edges if kind == "Polygon" else _fill_through_middles
+            parts.append([ring + origin for ring in rings] if of_qupath else rings)
+        if kind == "Polygon" or of_qupath:
+            yield _Drawn(parts, _fill_along_edges)
+        else:
+            yield from (_Drawn([part], _fill_through_middles) for part in parts)
+
+
+def _is_object_of_qupath(feature: dict[str, Any], kind: str) -> bool:
+    """Whether it is one object of QuPath; CellViT's are annotations of many nuclei."""
+    properties = feature.get("properties")
+    told = properties.get("objectType") if isinstance(properties, dict) else None
+    drawn = told == "annotation" and kind == "Polygon"
+    return "nucleusGeometry" in feature or told in ("detection", "cell") or drawn
 
 
 def _list(path: Path, value: Any, name: str) -> list[Any]:

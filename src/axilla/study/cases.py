@@ -50,14 +50,18 @@ def case_method(methods: tuple[str, ...]) -> str | None:
 
 
 def shown_cases(fitting: Fitting, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the test patients with the highest and the lowest scores; empty without scores."""
+    """Rows of the test patients with the highest and the lowest scores, of three classes the last.
+
+    Empty where no method has cases.
+    """
     method = case_method(fitting.config.methods)
-    if method is None or "score" not in predictions.columns:
+    if method is None:
         return predictions.iloc[:0]
+    by = "score" if "score" in predictions.columns else f"score_{fitting.cohort.classes[-1]}"
     rows = predictions[(predictions["method"] == method) & (predictions["cohort"] == "test")]
     if "repeat" in rows.columns:
         rows = rows[rows["repeat"] == 0]
-    rows = rows.sort_values(["score", "patient_id"], ascending=[False, True])
+    rows = rows.sort_values([by, "patient_id"], ascending=[False, True])
     return pd.concat([rows.head(CASES // 2), rows.tail(CASES // 2)]).drop_duplicates("patient_id")
 
 
@@ -78,20 +82,41 @@ def cases_of(
     """These patients' first slides, as `explain` drew them."""
     people = {p.patient_id: p for p in fitting.cohort.patients}
     found = []
-    for row in shown_cases(fitting, predictions).itertuples():
-        patient = people[str(row.patient_id)]
-        threshold = metrics["methods"][row.method]["test"]["threshold"]
-        side = ""
-        if threshold is not None:
-            called = fitting.cohort.classes[int(row.score >= threshold)]
-            side = f", called {called} at the threshold {threshold:.3f}"
+    for record in shown_cases(fitting, predictions).to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
+        patient = people[str(row["patient_id"])]
         view = view_of(
             fitting, patient, patient.slides[0], layout=layout,
-            score=f"{row.score:.3f}{spread_text(row)}{side}",
+            score=_score_text(row, fitting, metrics),
         )  # fmt: skip
         if view is not None:
             found.append(view)
     return tuple(found)
+
+
+def _score_text(row: Mapping[str, Any], fitting: Fitting, metrics: Mapping[str, Any]) -> str:
+    """A row's score and what it is called; with more than two classes all scores."""
+    classes = fitting.cohort.classes
+    if "score" not in row:
+        scores = {name: row[f"score_{name}"] for name in classes}
+        told = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
+        return f"{told}{spread_text(row)}, called {max(classes, key=scores.__getitem__)}"
+    threshold = _threshold_of(row, metrics)
+    side = ""
+    if threshold is not None:
+        called = classes[int(row["score"] >= threshold)]
+        side = f", called {called} at the threshold {threshold:.3f}"
+    return f"{row['score']:.3f}{spread_text(row)}{side}"
+
+
+def _threshold_of(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> float | None:
+    """What the row is called by: in cross-validation its own fold's threshold."""
+    for fold in metrics.get("folds", {}).get(row["method"], {}).get("by_fold", ()):
+        if (fold["repeat"], fold["fold"]) == (row["repeat"], row["fold"]):
+            chosen: float | None = fold["threshold"]
+            return chosen
+    common: float | None = metrics["methods"][row["method"]]["test"]["threshold"]
+    return common
 
 
 def view_of(

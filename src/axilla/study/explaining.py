@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from axilla.analysis.heatmaps import draw_gallery
 from axilla.core import store
+from axilla.core.config import StudyConfig
 from axilla.core.methods import method_spec
 from axilla.core.progress import Reporter
 from axilla.core.qupath import patch_tiles
@@ -26,6 +27,7 @@ from axilla.study.instances import read_patches
 from axilla.study.layout import Layout
 from axilla.study.scoring import load_bundle, slide_attention, slide_contribution
 from axilla.study.tiling import Tiles, regions_of
+from axilla.wsi.slides import scanned_origin
 
 GALLERY = 8
 """Patches in each row of the gallery."""
@@ -158,20 +160,23 @@ def _measure_slide(
     gallery = _gallery(pixels, attention)
     store.write_bytes(layout.gallery(slide.slide_id), figure_png(gallery, dpi=110))
     written = [layout.gallery(slide.slide_id), layout.attention(slide.slide_id)]
-    return [*written, *_write_tiles(layout, slide, regions_of(slide, config=config), grid, values)]
+    return [*written, *_write_tiles(slide, grid, values, config=config)]
 
 
 def _write_tiles(
-    layout: Layout,
     slide: Slide,
-    regions: tuple[Region, ...],
     grid: PatchGrid,
     values: Mapping[str, NDArray[np.float64]],
+    *,
+    config: StudyConfig,
 ) -> list[Path]:
     """Write a file for QuPath of each image."""
     written = []
-    for number, text in qupath_tiles(slide, regions, grid, values).items():
-        path = layout.tiles(slide.slide_id, number)
+    tiles = qupath_tiles(
+        slide, regions_of(slide, config=config), grid, values, cropped=config.qupath_cropped
+    )
+    for number, text in tiles.items():
+        path = Layout(config.out).tiles(slide.slide_id, number)
         store.write_text(path, text)
         written.append(path)
     return written
@@ -182,23 +187,36 @@ def qupath_tiles(
     regions: tuple[Region, ...],
     grid: PatchGrid,
     values: Mapping[str, NDArray[np.float64]],
+    *,
+    cropped: bool = True,
 ) -> dict[int | None, str]:
     """Patches with their values as QuPath opens them, by the image's number.
 
-    None is the number of the only image. Nothing where patches are all that there is.
+    None is the number of the only image. Nothing where patches are all that there is. `cropped`
+    says that QuPath shows the scanned part of a slide only, and counts from its corner.
     """
     if any(region.files is not None for region in regions):
         return {}
-    told = {name.capitalize(): own for name, own in values.items()}
-    told["Attention rank"] = attention_rank(values["attention"])
+    told = told_in_qupath(values)
     found: dict[int | None, str] = {}
     for number, image in enumerate(slide.images, start=1):
         here = np.isin(grid.region, [region.index for region in regions if region.image == image])
         measurements = {name: own[here] for name, own in told.items()}
         found[number if len(slide.images) > 1 else None] = patch_tiles(
-            grid.xy[here], size_level0=grid.size_level0, measurements=measurements
+            grid.xy[here],
+            size_level0=grid.size_level0,
+            measurements=measurements,
+            origin=scanned_origin(image) if cropped else (0, 0),
         )
     return found
+
+
+def told_in_qupath(
+    values: Mapping[str, NDArray[np.float64]],
+) -> dict[str, NDArray[np.float64]]:
+    """Values of patches by the name that QuPath shows, with the rank of the attention."""
+    told = {name.capitalize(): own for name, own in values.items()}
+    return told | {"Attention rank": attention_rank(values["attention"])}
 
 
 def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figure:

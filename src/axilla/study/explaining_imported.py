@@ -1,4 +1,4 @@
-"""Explain a study of features made elsewhere: attention over the coordinates, without the slide."""
+"""Explain a study of features made elsewhere: over the coordinates, without the slide."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ from axilla.analysis.plots.look import in_print
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.progress import Reporter
+from axilla.core.qupath import patch_tiles
 from axilla.core.types import MicronsPerPixel, Patient, Slide, SlidePixels
 from axilla.features.imported import SlideFeatures, patch_side
 from axilla.mil.bundle import Bundle
-from axilla.study.explaining import Selection, default_selection, explained_method, table_key
+from axilla.study.explaining import (
+    Selection,
+    default_selection,
+    explained_method,
+    table_key,
+    told_in_qupath,
+)
 from axilla.study.fitting import Fitting
 from axilla.study.heat_drawing import (
     MAP_DPI,
@@ -27,12 +34,16 @@ from axilla.study.heat_drawing import (
     draw_all,
     figure_png,
     map_figure,
+    shown_values,
     write_overlay,
 )
-from axilla.study.heat_scales import CohortLimits, Shown, read_values, shown_attention
+from axilla.study.heat_scales import CohortLimits, Shown, read_values
 from axilla.study.imported import read_features_of
 from axilla.study.layout import Layout
-from axilla.study.scoring import load_bundle, slide_attention
+from axilla.study.scoring import load_bundle, slide_attention, slide_contribution
+
+MEASURING = 2
+"""Counts up whenever the same model and features come to give another table or other tiles."""
 
 
 def explain_imported(
@@ -42,7 +53,7 @@ def explain_imported(
     reporter: Reporter,
     selection: Selection | None = None,
 ) -> None:
-    """Table of attention of each slide, and a heat map where the file has coordinates.
+    """Table of attention and contribution of each slide; maps and tiles where it has coordinates.
 
     `selection` is that of the test cohort where none is given.
     """
@@ -53,7 +64,7 @@ def explain_imported(
     chosen = selection or default_selection(fitting)
     shown, layout = chosen.slides, Layout(chosen.out)
     own_keys = {
-        slide_id: table_key(fitting, keys, slide_id, part)
+        slide_id: store.digest(MEASURING, table_key(fitting, keys, slide_id, part))
         for slide_id, (part, _, _) in shown.items()
     }
     # Models lie in the study's folder, wherever the maps go.
@@ -68,8 +79,7 @@ def explain_imported(
         part, patient, slide = shown[slide_id]
         if part.name not in bundles:
             bundles = {part.name: load_bundle(fitting, method, part)}
-        _measure_slide(drawing, bundles[part.name], patient, slide)
-        files = [layout.attention(slide_id)]
+        files = _measure_slide(drawing, bundles[part.name], patient, slide)
         store.write_step(layout.out, f"explain/{slide_id}", key=own_keys[slide_id], files=files)
     slides = [slide for _, _, slide in shown.values()]
     scales = {slide.slide_id: _told_mpp(slide, config=fitting.config) for slide in slides}
@@ -89,50 +99,70 @@ def explain_imported(
     )
 
 
-def _measure_slide(fitting: Fitting, bundle: Bundle, patient: Patient, slide: Slide) -> None:
+def _measure_slide(fitting: Fitting, bundle: Bundle, patient: Patient, slide: Slide) -> list[Path]:
+    """A table of the patches; and tiles for QuPath where the file says where they lie in pixels."""
     if bundle.network is None or fitting.slides is None:
         raise ValueError("attention needs a network and features")
-    attention = slide_attention(fitting, bundle, patient, slide.slide_id)
+    values = {"attention": slide_attention(fitting, bundle, patient, slide.slide_id)}
+    contribution = slide_contribution(fitting, bundle, patient, slide.slide_id)
+    values |= {} if contribution is None else {"contribution": contribution}
     found = read_features_of(slide, config=fitting.config)
-    table = pd.DataFrame({"attention": attention})
+    table = pd.DataFrame(values)
     if found.coords is not None:
         unit = {"px": "", "µm": "_um"}[found.unit]
         table.insert(0, f"y{unit}", found.coords[:, 1])
         table.insert(0, f"x{unit}", found.coords[:, 0])
-    path = Layout(fitting.config.out).attention(slide.slide_id)
-    store.write_text(path, table.to_csv(index=False))
+    layout = Layout(fitting.config.out)
+    written = [layout.attention(slide.slide_id)]
+    store.write_text(written[0], table.to_csv(index=False))
+    side = patch_side(found)
+    if found.coords is not None and found.unit == "px" and side is not None:
+        written.append(layout.tiles(slide.slide_id, None))
+        # Where the scanned part of the slide begins is not known without the slide.
+        tiles = patch_tiles(
+            found.coords, size_level0=SlidePixels(round(side)), measurements=told_in_qupath(values)
+        )
+        store.write_text(written[1], tiles)
+    return written
 
 
 def _draw_slide(
     fitting: Fitting, slide: Slide, key: str, limits: CohortLimits | None
 ) -> list[Path]:
-    """Draw what has coordinates; over the slide, which is not at hand, where these are pixels."""
+    """Draw what has coordinates, on white; an overlay for the slide where these are pixels."""
     config = fitting.config
     layout = Layout(config.out)
     found = read_features_of(slide, config=config)
     if found.coords is None:
         return []
-    attention = read_values(layout.attention(slide.slide_id))["attention"].to_numpy()
-    shown = shown_attention(attention, scale=config.heatmaps.scale, limits=limits)
+    table = read_values(layout.attention(slide.slide_id))
+    maps = shown_values(
+        table, scale=config.heatmaps.scale, limits=limits, positive=fitting.cohort.classes[-1]
+    )
     mpp = _told_mpp(slide, config=config)
     unit_um = mpp if found.unit == "px" else MicronsPerPixel(1.0)
     side = patch_side(found)
-    path = layout.heatmap(slide.slide_id)
-    with in_print():
-        picture = figure_png(_heatmap(found, shown, side=side, mpp=unit_um), dpi=MAP_DPI)
-    store.write_bytes(path, picture)
+    written = []
+    for name, shown in maps.items():
+        path = layout.map_of(slide.slide_id, name)
+        with in_print():
+            picture = figure_png(_heatmap(found, shown, side=side, mpp=unit_um), dpi=MAP_DPI)
+        store.write_bytes(path, picture)
+        written.append(path)
     if not config.heatmaps.ome_tiff or found.unit != "px" or side is None:
-        return [path]
+        return written
     if (np.append(found.coords, side) % 1).any():
-        return [path]
+        return written
     # From the slide's corner to the last patch: how far the slide goes on is not known.
     width, height = (found.coords.max(axis=0) + side).astype(int).tolist()
-    overlay = layout.overlay(slide.slide_id, "attention", None)
-    write_overlay(
-        overlay, name="attention", xy=found.coords, values=attention, size_level0=int(side),
-        size=(width, height), mpp=mpp, key=key,
-    )  # fmt: skip
-    return [path, overlay]
+    for name in maps:
+        overlay = layout.overlay(slide.slide_id, name, None)
+        write_overlay(
+            overlay, name=name, xy=found.coords, values=table[name].to_numpy(),
+            size_level0=int(side), size=(width, height), mpp=mpp, key=key,
+        )  # fmt: skip
+        written.append(overlay)
+    return written
 
 
 def _told_mpp(slide: Slide, *, config: StudyConfig) -> MicronsPerPixel | None:

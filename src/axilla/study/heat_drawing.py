@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,6 +22,7 @@ from axilla.core.types import MicronsPerPixel, PatchGrid, Region, Slide
 from axilla.study.fitting import Fitting
 from axilla.study.heat_scales import (
     CohortLimits,
+    Scale,
     Shown,
     cohort_limits,
     read_values,
@@ -110,12 +112,9 @@ def draw_slide(
     grid = tiles.grids[slide.slide_id]
     table = read_values(layout.attention(slide.slide_id))
     pictures = slide_pictures(slide, regions_of(slide, config=config), grid)
-    attention = table["attention"].to_numpy()
-    maps = {"attention": shown_attention(attention, scale=config.heatmaps.scale, limits=limits)}
-    if "contribution" in table and table["contribution"].notna().any():
-        maps["contribution"] = shown_contribution(
-            table["contribution"].to_numpy(), limits=limits, positive=fitting.cohort.classes[-1]
-        )
+    maps = shown_values(
+        table, scale=config.heatmaps.scale, limits=limits, positive=fitting.cohort.classes[-1]
+    )
     written = []
     for name, shown in maps.items():
         path = layout.map_of(slide.slide_id, name)
@@ -129,6 +128,18 @@ def draw_slide(
                 layout, slide, pictures, grid, name=name, values=values, key=key
             )
     return written
+
+
+def shown_values(
+    table: pd.DataFrame, *, scale: Scale, limits: CohortLimits | None, positive: str
+) -> dict[str, Shown]:
+    """What is drawn of a slide's table: attention, and contributions where they are told."""
+    maps = {"attention": shown_attention(table["attention"].to_numpy(), scale=scale, limits=limits)}
+    if "contribution" in table and table["contribution"].notna().any():
+        maps["contribution"] = shown_contribution(
+            table["contribution"].to_numpy(), limits=limits, positive=positive
+        )
+    return maps
 
 
 def _write_overlays(

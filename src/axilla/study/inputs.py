@@ -17,6 +17,7 @@ from axilla.study.clinical_checks import unseen_categories
 from axilla.study.given import check_given
 from axilla.study.imported import check_imported
 from axilla.study.leakage import alike_groups, alike_patients, content_files, duplicate_slides
+from axilla.study.nuclei_checks import check_nuclei
 from axilla.study.people import check_saved_split
 from axilla.study.slide_checks import check_slides, slides_of
 from axilla.study.telling import telling_columns
@@ -100,6 +101,7 @@ def check_inputs(
         for note in unused:
             reporter.say(f"note      {note}")
         notes.extend(unused)
+        shared.extend(check_nuclei(slides, config=config))
     shared.extend(_check_extras(config))
     problems = (*everybody.problems, *shared)
     everybody = everybody.without(shared)

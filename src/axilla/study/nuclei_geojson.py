@@ -27,6 +27,7 @@ def add_nuclei(
     measured: Mapping[str, ArrayLike] | pd.DataFrame,
     *,
     in_um: bool,
+    origin: tuple[int, int] = (0, 0),
 ) -> None:
     """Give a file the nuclei that were measured, each with its measurements.
 
@@ -35,17 +36,19 @@ def add_nuclei(
     add
         As of `store.writing_features`.
     outlines
-        [k, 2] by number, x and y in pixels of the image that is opened in QuPath.
+        [k, 2] by number, x and y in level-0 pixels.
     measured
         Columns [n] as of `measure_nuclei`; those that are not there are not told.
     in_um
         Whether lengths are µm; else pixels.
+    origin
+        Level-0 pixel that QuPath counts from: of some slides it shows the scanned part only.
     """
     names = {column: _name(column, in_um=in_um) for column in _NAMES if column in measured}
     columns = np.column_stack([measured[column] for column in ("nucleus", *names)])
     for number, *values in columns.tolist():
         told = dict(zip(names.values(), values, strict=True))
-        add(detection(outlines[int(number)], kind=KIND, measurements=told))
+        add(detection(outlines[int(number)] - np.asarray(origin), kind=KIND, measurements=told))
 
 
 def _name(column: str, *, in_um: bool) -> str:

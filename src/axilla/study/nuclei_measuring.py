@@ -15,7 +15,7 @@ from axilla.nuclei.morphometry import measure_nuclei
 from axilla.nuclei.outlines import outlines
 from axilla.nuclei.reading import read_nuclei
 from axilla.study.nuclei_geojson import add_nuclei
-from axilla.wsi.slides import open_slide
+from axilla.wsi.slides import open_slide, scanned_origin
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +29,12 @@ class MeasuredNuclei:
 
 
 def measure_image(
-    nuclei: Path, image: Path, out: Path, *, mpp: MicronsPerPixel | None = None
+    nuclei: Path,
+    image: Path,
+    out: Path,
+    *,
+    mpp: MicronsPerPixel | None = None,
+    cropped: bool = True,
 ) -> MeasuredNuclei:
     """Measure the nuclei that a tool found in an image, and write them as a table.
 
@@ -43,6 +48,8 @@ def measure_image(
         `.parquet` or `.csv`; `.geojson` for QuPath, with the outlines.
     mpp
         µm per pixel; goes before what the image tells.
+    cropped
+        Whether QuPath shows the scanned part of a slide only, and counts from its corner.
 
     Raises
     ------
@@ -60,11 +67,13 @@ def measure_image(
     with open_slide(image, slide_id=image.stem, patient_id=image.stem) as reader:
         width, height = reader.size
         scale = mpp if mpp is not None else reader.mpp
-    instances = read_nuclei(nuclei, shape=(height, width))
+    origin = scanned_origin(image) if cropped else (0, 0)
+    instances = read_nuclei(nuclei, shape=(height, width), qupath_origin=origin)
     table = measure_nuclei(instances, mpp=scale)
     if kind == ".geojson":
         with store.writing_features(out) as add:
-            add_nuclei(add, dict(outlines(instances)), table, in_um=scale is not None)
+            rings = dict(outlines(instances))
+            add_nuclei(add, rings, table, in_um=scale is not None, origin=origin)
     elif kind == ".csv":
         store.write_text(out, table.to_csv(index=False))
     else:

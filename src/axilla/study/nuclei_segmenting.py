@@ -6,6 +6,7 @@ import io
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from axilla.nuclei.segmentation import (
     working_zoom,
 )
 from axilla.study.nuclei_geojson import add_nuclei
-from axilla.wsi.slides import SlideReader, open_slide
+from axilla.wsi.slides import SlideReader, open_slide, scanned_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,6 +77,7 @@ def segment_file(
     *,
     mpp: MicronsPerPixel | None = None,
     way: Way | None = None,
+    cropped: bool = True,
 ) -> SegmentedNuclei:
     """Find the nuclei of an image and write them as `inst_map`, or as outlines for QuPath.
 
@@ -90,6 +92,8 @@ def segment_file(
         µm per pixel; goes before what the image tells.
     way
         How; None is the shipped network.
+    cropped
+        Whether QuPath shows the scanned part of a slide only, and counts from its corner.
 
     Raises
     ------
@@ -114,7 +118,8 @@ def segment_file(
         segmenter = image_segmenter(reader, way or Way())
         scale = mpp if mpp is not None else reader.mpp
         zoom = find_zoom(reader, segmenter) if scale is None else working_zoom(scale)
-        write = _write_map if kind == ".npz" else _write_outlines
+        origin = scanned_origin(image) if cropped else (0, 0)
+        write = _write_map if kind == ".npz" else partial(_write_outlines, origin=origin)
         with working(segmenter, part_count(reader, zoom=zoom)) as workers:
             parts = segment_parts(reader, segmenter, zoom=zoom, workers=workers)
             count = write(out, parts, size=reader.size, mpp=scale)
@@ -135,7 +140,12 @@ def _write_map(
 
 
 def _write_outlines(
-    out: Path, parts: Iterable[Part], *, size: tuple[int, int], mpp: MicronsPerPixel | None
+    out: Path,
+    parts: Iterable[Part],
+    *,
+    size: tuple[int, int],
+    mpp: MicronsPerPixel | None,
+    origin: tuple[int, int],
 ) -> int:
     """The nuclei of each part for QuPath; none needs the size of the whole."""
     del size
@@ -146,7 +156,7 @@ def _write_outlines(
             table = measure_nuclei(part.instances, mpp=mpp).drop(columns=["polarity", "density"])
             corner = np.array([part.x, part.y])
             rings = {n: ring + corner for n, ring in outlines(part.instances)}
-            add_nuclei(add, rings, table, in_um=mpp is not None)
+            add_nuclei(add, rings, table, in_um=mpp is not None, origin=origin)
             count += len(table)
     return count
 

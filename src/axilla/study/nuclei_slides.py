@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from axilla.study.nuclei_segmenting import Way, fixed_segmenter, working
 from axilla.study.slide_checks import slides_of
 from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.patches import PatchReader
+from axilla.wsi.slides import scanned_origin
 
 SEGMENTING = 6
 """Counts up whenever the same patch and weights come to give other nuclei or measures."""
@@ -85,7 +87,8 @@ def find_nuclei(tiles: Tiles, *, config: StudyConfig, reporter: Reporter) -> Sli
     segmenter, identity = _segmenter(config)
     keys = {s: store.digest("nuclei", SEGMENTING, k, identity) for s, k in tiles.keys.items()}
     # Outlines are for the eye: no model depends on them.
-    written = {s: store.digest(k, config.nuclei.geojson) for s, k in keys.items()}
+    shown = (config.nuclei.geojson, config.qupath_cropped)
+    written = {s: store.digest(k, *shown) for s, k in keys.items()}
     todo = [
         slide
         for slide in slides_of(tiles.cohort.patients)
@@ -108,7 +111,8 @@ def _find_on_slide(
     layout = Layout(config.out)
     grid = tiles.grids[slide.slide_id]
     regions = regions_of(slide, config=config)
-    drawn = _Drawn(layout, slide, regions) if config.nuclei.geojson else None
+    cropped = config.qupath_cropped
+    drawn = _Drawn(layout, slide, regions, cropped=cropped) if config.nuclei.geojson else None
     with ExitStack() as stack:
         reader = stack.enter_context(PatchReader(slide, grid, regions, config=config.patches))
         add = drawn.opened(stack) if drawn else {}
@@ -124,12 +128,17 @@ def _find_on_slide(
 class _Drawn:
     """Files for QuPath, one of each image of a slide; none where patches are all that there is."""
 
-    def __init__(self, layout: Layout, slide: Slide, regions: Sequence[Region]) -> None:
+    def __init__(
+        self, layout: Layout, slide: Slide, regions: Sequence[Region], *, cropped: bool
+    ) -> None:
         several = len(slide.images) > 1
         shown = [] if any(region.files is not None for region in regions) else slide.images
         self._paths = {
             image: layout.nuclei_drawn(slide.slide_id, number if several else None)
             for number, image in enumerate(shown, start=1)
+        }
+        self._origins = {
+            image: scanned_origin(image) if cropped else (0, 0) for image in self._paths
         }
         self._regions = regions
 
@@ -138,10 +147,14 @@ class _Drawn:
         """What is written."""
         return list(self._paths.values())
 
-    def opened(self, stack: ExitStack) -> dict[int, Callable[[str], None]]:
-        """What takes the nuclei of each region, by its index, until the stack closes."""
+    def opened(self, stack: ExitStack) -> dict[int, Callable[..., None]]:
+        """`add_nuclei` to the file of each region, by its index, until the stack closes."""
         add = {
-            image: stack.enter_context(store.writing_features(path))
+            image: partial(
+                add_nuclei,
+                stack.enter_context(store.writing_features(path)),
+                origin=self._origins[image],
+            )
             for image, path in self._paths.items()
         }
         return {region.index: add[region.image] for region in self._regions if region.image in add}
@@ -193,9 +206,9 @@ def measure_patches(
     *,
     config: StudyConfig,
     segmenter: Finder | None,
-    add: Mapping[int, Callable[[str], None]],
+    add: Mapping[int, Callable[..., None]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Nuclei and patches of a slide; `add` takes the outlines of each region's, by its index."""
+    """Nuclei and patches of a slide; `add`, by region, takes outlines as `add_nuclei` does."""
     per_pixel, mpp = _scale(grid, config=config)
     if len(grid) == 0:  # all of them white, and the patient has another slide
         none, _ = patch_nuclei(np.zeros((1, 1), np.int32), mpp=mpp)
@@ -210,7 +223,7 @@ def measure_patches(
             nuclei, density = patch_nuclei(instances, mpp=mpp, enlarged=fine)
             if (own_add := add.get(int(grid.region[index]))) is not None:
                 rings = {n: grid.xy[index] + r * per_pixel for n, r in outlines(instances)}
-                add_nuclei(own_add, rings, nuclei, in_um=mpp is not None)
+                own_add(rings, nuclei, in_um=mpp is not None)
             # Centres from the patch's pixels to the slide's.
             for axis, name in enumerate(("x", "y")):
                 nuclei[name] = grid.xy[index, axis] + (nuclei[name] + 0.5) * per_pixel

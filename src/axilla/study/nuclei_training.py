@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import axilla
 from axilla.cohorts.synthetic_config import SyntheticConfig
 from axilla.cohorts.tissue_painter import paint_slide
 from axilla.core import store
-from axilla.core.errors import AnnotationError, StoreError
+from axilla.core.errors import AnnotationError, SlideError, StoreError
 from axilla.core.progress import Reporter
 from axilla.nuclei.augmentation import OutlinedImage
 from axilla.nuclei.learned import LearnedSegmenter, write_network
-from axilla.nuclei.material import outlined_files, read_image, read_outlined
+from axilla.nuclei.material import outlined_files
 from axilla.nuclei.points import LEAST_IN_ALL, instances_from_points, read_points, refined
+from axilla.nuclei.reading import MAX_PX, read_nuclei
 from axilla.nuclei.training import NucleusTraining, train_network
+from axilla.wsi.slides import open_slide
 
 GENERATED = SyntheticConfig(width=1400, height=1000, mpp=0.4, patch=160)
 """Generated tissue at which nuclei have a radius of about 9 pixels."""
@@ -95,6 +98,38 @@ def train_nuclei(
     return nuclei
 
 
+def read_outlined(image: Path, nuclei: Path) -> OutlinedImage:
+    """An image with its nuclei.
+
+    Raises
+    ------
+    AnnotationError, SlideError
+        Either does not open, or they do not go together.
+    """
+    pixels = read_pixels(image)
+    height, width = pixels.shape[:2]
+    return OutlinedImage(pixels, read_nuclei(nuclei, shape=(height, width)))
+
+
+def read_pixels(image: Path) -> NDArray[np.uint8]:
+    """A picture to train on, RGB [h, w, 3], as `segment_file` would see it.
+
+    Raises
+    ------
+    SlideError
+        It does not open, or has more than 2^28 pixels.
+    """
+    with open_slide(image, slide_id=image.stem, patient_id=image.stem) as reader:
+        width, height = reader.size
+        if width * height > MAX_PX:
+            raise SlideError(
+                f"the image has {width * height:,} pixels, at most {MAX_PX:,} are read.",
+                "Cut it into tiles.",
+                file=image,
+            )
+        return reader.read(0, 0, width, height)
+
+
 def fit_nuclei(
     clicks: Sequence[tuple[Path, Path]],
     out: Path,
@@ -129,7 +164,7 @@ def fit_nuclei(
         `out` has another ending or cannot be written.
     """
     _require_weights_name(out)
-    images = [read_image(image) for _, image in clicks]
+    images = [read_pixels(image) for _, image in clicks]
     points = [
         read_points(path, shape=pixels.shape[:2])
         for (path, _), pixels in zip(clicks, images, strict=True)

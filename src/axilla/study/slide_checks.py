@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 from axilla.core.config import StudyConfig
 from axilla.core.errors import AxillaError, Problem
@@ -18,7 +17,7 @@ from axilla.wsi.annotations import check_regions
 from axilla.wsi.ready import check_ready, ready_patches
 from axilla.wsi.regions import find_regions
 from axilla.wsi.scale import patch_side_level0, slide_mpp
-from axilla.wsi.slides import open_slide, scanned_origin
+from axilla.wsi.slides import open_slide
 
 
 def slides_of(patients: tuple[Patient, ...]) -> list[Slide]:
@@ -93,7 +92,12 @@ def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
     notes: list[Problem] = []
     regions: tuple[Region, ...] = ()
     try:
-        regions = find_regions(slide, mode=config.regions, keep=config.kept_classes)
+        regions = find_regions(
+            slide,
+            mode=config.regions,
+            keep=config.kept_classes,
+            qupath_cropped=config.qupath_cropped,
+        )
     except AxillaError as error:
         problems.append(excludable(error, slide))
     for image in slide.images:
@@ -117,40 +121,16 @@ def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
         )
         problems.extend(replace(p, slide=slide.slide_id, code="annotation") for p in outside)
         if any(region.source == "annotation" for region in drawn):
-            fit = check_fit(slide, drawn, size=size, mpp=mpp)
+            fit = check_fit(slide, drawn, size=size, mpp=mpp, qupath_cropped=config.qupath_cropped)
             problems.extend(
                 replace(p, slide=slide.slide_id, code="annotation") for p in fit.problems
             )
             notes.extend(replace(p, slide=slide.slide_id, code="annotation") for p in fit.notes)
-            notes.extend(cropped_by_qupath(slide, image))
     # A search for tissue opens the image as well, and then both say the same.
     return Fit(
         problems=tuple(dict.fromkeys(problems)),
         notes=tuple(notes),
         empty=not regions and not problems,
-    )
-
-
-def cropped_by_qupath(slide: Slide, image: Path) -> tuple[Problem, ...]:
-    """A word of warning where QuPath and axilla may count pixels from different corners."""
-    if slide.annotation is None or slide.annotation.suffix.lower() != ".geojson":
-        return ()
-    x, y = scanned_origin(image)
-    if (x, y) == (0, 0):
-        return ()
-    return (
-        Problem(
-            cause=f"the scanned part of slide {slide.slide_id} begins at x {x:,}, y {y:,}. QuPath "
-            "counts from there unless the slide was opened with --no-crop, axilla from the corner "
-            "of the whole slide.",
-            remedy="Look at it in `axilla explain --audit`; if the outline lies elsewhere, export "
-            "it again from a slide that was opened with --no-crop.",
-            patient=slide.patient_id,
-            file=slide.annotation,
-            fatal=False,
-            slide=slide.slide_id,
-            code="annotation",
-        ),
     )
 
 

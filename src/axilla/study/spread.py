@@ -37,9 +37,9 @@ def spread_sentences(metrics: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def spread_text(row: Any) -> str:
+def spread_text(row: Mapping[str, Any]) -> str:
     """` ± 0.041 over the ensemble's members`, of a row of the predictions; empty without one."""
-    spread = getattr(row, "spread", None)
+    spread = row.get("spread")
     if spread is None or not math.isfinite(float(spread)):
         return ""
     return f" ± {float(spread):.3f} over the ensemble's members"

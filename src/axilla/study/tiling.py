@@ -43,7 +43,7 @@ class Tiles:
         return {slide: grid.repaired for slide, grid in self.grids.items()}
 
 
-READING = 2
+READING = 3
 """Counts up whenever the same annotation or tissue comes to be found otherwise."""
 
 
@@ -81,7 +81,7 @@ def tile_key(slide: Slide, *, config: StudyConfig) -> str:
           if (slide.table_mpp, slide.study_mpp) != (None, None) else ()),
         *([slide.max_px] if slide.max_px != MAX_SLIDE_PX else []),
         *([] if slide.annotation is None and config.regions == "whole"
-          else [READING, config.kept_classes]),
+          else [READING, config.kept_classes, config.qupath_cropped]),
     )  # fmt: skip
 
 
@@ -201,7 +201,9 @@ def open_patches(slide: Slide, tiles: Tiles, *, config: StudyConfig) -> Iterator
 
 def regions_of(slide: Slide, *, config: StudyConfig) -> tuple[Region, ...]:
     """The regions that patches are cut from."""
-    return find_regions(slide, mode=config.regions, keep=config.kept_classes)
+    return find_regions(
+        slide, mode=config.regions, keep=config.kept_classes, qupath_cropped=config.qupath_cropped
+    )
 
 
 def _cut_all(

@@ -10,7 +10,7 @@ import shapely
 from axilla.core.errors import Problem
 from axilla.wsi.annotations import read_drawn_on
 from axilla.wsi.regions import find_regions
-from axilla.wsi.slides import open_slide
+from axilla.wsi.slides import open_slide, scanned_origin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,7 @@ def check_fit(
     *,
     size: tuple[int, int],
     mpp: MicronsPerPixel | None,
+    qupath_cropped: bool = True,
     open_image: OpenImage = open_slide,
 ) -> Fit:
     """Compare an annotation with its slide.
@@ -62,12 +63,15 @@ def check_fit(
         Width and height of the slide's level 0 in pixels.
     mpp
         µm per level-0 pixel, None where the slide does not say.
+    qupath_cropped
+        As of `read_annotation`.
 
     Returns
     -------
     Problems: the file says that it was drawn on an image of another size or µm/px; all outlines lie
     within a quarter of both sides, on glass, while there is tissue elsewhere. Notes: outlines that
-    were repaired; such a corner where it cannot be told; another image's name in the file.
+    were repaired; such a corner where it cannot be told; another image's name in the file; that
+    QuPath's outlines were taken to count from another corner than the slide's.
 
     Raises
     ------
@@ -78,7 +82,11 @@ def check_fit(
     if file is None:
         return Fit()
     drawn_on = read_drawn_on(file)
-    causes = [c for c in (_other_size(drawn_on, size), _other_mpp(drawn_on, mpp)) if c]
+    corner = scanned_origin(slide.images[0]) if drawn_on.by_qupath else (0, 0)
+    cropped = qupath_cropped and corner != (0, 0)
+    # Of a cropped slide the size tells nothing: its scanned part is smaller.
+    other_size = None if cropped else _other_size(drawn_on, size)
+    causes = [c for c in (other_size, _other_mpp(drawn_on, mpp)) if c]
     problems = [
         _problem(
             slide,
@@ -90,6 +98,8 @@ def check_fit(
         for cause in causes
     ]
     notes = [*_repairs(slide, file, regions), *_other_name(slide, file, drawn_on)]
+    if cropped:
+        notes.append(_counted_from(slide, file, corner))
     if not problems and _in_the_corner(regions, size):
         on_glass = _on_glass(slide, regions, open_image)
         (problems if on_glass else notes).append(_corner(slide, file, on_glass=on_glass))
@@ -159,6 +169,18 @@ def _on_glass(slide: Slide, regions: tuple[Region, ...], open_image: OpenImage) 
         return False
     drawn = shapely.union_all([region.polygon for region in regions])
     return bool(drawn.intersection(shapely.union_all(tissue)).area < _GLASS * drawn.area)
+
+
+def _counted_from(slide: Slide, file: Path, corner: tuple[int, int]) -> Problem:
+    x, y = corner
+    return _problem(
+        slide,
+        file,
+        f"the scanned part of slide {slide.slide_id} begins at x {x:,}, y {y:,}, and QuPath's "
+        "outlines were taken to count from there.",
+        "If the slide was opened in QuPath with --no-crop, set `annotations: {folder: ..., "
+        f"qupath_cropped: false}}`. {_LOOK}",
+    )
 
 
 def _corner(slide: Slide, file: Path, *, on_glass: bool) -> Problem:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import shapely
+from shapely.affinity import translate
 
 from axilla.core.errors import AnnotationError, Problem
 from axilla.core.types import Region
 from axilla.wsi.outlines import DrawnOn, OutlineError, Outlines
 from axilla.wsi.outlines_json import parse_json
 from axilla.wsi.outlines_xml import parse_xml
+from axilla.wsi.slides import scanned_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +33,7 @@ def read_annotation(
     patient_id: str,
     image: Path,
     keep: Sequence[str] | None = None,
+    qupath_cropped: bool = True,
 ) -> tuple[Region, ...]:
     """Read the annotated regions of a slide, in the order of the file.
 
@@ -50,6 +53,9 @@ def read_annotation(
         Classes whose outlines are taken, whatever their case: QuPath classifications, ASAP groups,
         names and descriptions of ImageScope layers, BCNB's positive and negative. None takes all
         but those named above. What is marked as not tumour, and not named here, is cut out.
+    qupath_cropped
+        Whether QuPath showed the scanned part only, as it does unless a slide is opened with
+        `--no-crop`: then GeoJSON that it wrote counts from that part's corner (`scanned_origin`).
 
     Returns
     -------
@@ -63,7 +69,8 @@ def read_annotation(
         coordinates that are not finite.
     """
     try:
-        areas = _parse(_content(path)).areas(keep)
+        outlines = _parse(_content(path))
+        areas = outlines.areas(keep)
     except OutlineError as error:
         raise AnnotationError(
             f"the annotation of slide {slide_id} {error.cause}",
@@ -71,11 +78,12 @@ def read_annotation(
             patient=patient_id,
             file=path,
         ) from error
+    x, y = scanned_origin(image) if outlines.drawn_on.by_qupath and qupath_cropped else (0, 0)
     return tuple(
         Region(
             index=index,
             image=image,
-            polygon=area.polygon,
+            polygon=translate(area.polygon, x, y) if (x, y) != (0, 0) else area.polygon,
             source="annotation",
             repaired=area.repaired,
         )

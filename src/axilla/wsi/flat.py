@@ -40,6 +40,8 @@ _TIFF_UNITS: dict[object, float] = {2: 25_400.0, 3: 10_000.0}
 
 _BAND_BYTES = 2**28
 """Most memory that a TIFF's strips may take, decoded by 16 rows or whole strips."""
+_BITS = (1, 2, 4, 8, 16)
+"""Of each colour, that decoders bring to 8 or 16; 12 of 16 would be nearly black."""
 _Kind = Literal["jpeg", "png", "bmp", "tiff"]
 _TIFF_COLOURS = frozenset({0, 1, 2, 3, 6})
 """TIFF's photometric interpretations: grey, RGB, palette, YCbCr."""
@@ -60,6 +62,8 @@ class FlatHeader:
     """Where in a TIFF the plain pixels lie one after the other, if they do."""
     channels: int = 3
     """Grey (1) or RGB (3) where `pixels_at` is set."""
+    bits: int = 8
+    """Of each colour of a pixel."""
     end: int = 0
     """Bytes that a TIFF must have at least; 0 where the header does not say."""
     mpp: MicronsPerPixel | None = None
@@ -104,7 +108,7 @@ def flat_header(
                 header = _header(image, kind)
     except (OSError, SyntaxError, ValueError, TypeError, ZeroDivisionError) as error:
         raise damaged(path, slide_id, patient_id) from error
-    _refuse_too_large(header, path, slide_id, patient_id, max_px)
+    _refuse_unread(header, path, slide_id, patient_id, max_px)
     return header
 
 
@@ -127,6 +131,9 @@ def _header(image: Any, kind: _Kind) -> FlatHeader:
 
 def _tiff_header(tags: Any, *, width: int, height: int) -> FlatHeader:
     rows = min(int(tags.get(278, height)), height)
+    if rows < 1:
+        raise ValueError("strips without rows")
+    bits = np.atleast_1d(tags.get(258, 1)).astype(int)
     offsets, counts = (np.asarray(tags.get(tag, ()), np.int64) for tag in (273, 279))
     ends = offsets + counts if offsets.shape == counts.shape else np.zeros(0, np.int64)
     channels = int(tags.get(277, 1))
@@ -147,6 +154,7 @@ def _tiff_header(tags: Any, *, width: int, height: int) -> FlatHeader:
         rows_per_strip=rows,
         pixels_at=int(offsets[0]) if plain and why is None else None,
         channels=channels,
+        bits=int(bits.max()),
         end=int(ends.max(initial=0)),
         mpp=_tiff_mpp(tags),
     )
@@ -171,10 +179,18 @@ def _tiff_mpp(tags: Any) -> MicronsPerPixel | None:
     return sane_mpp(unit / x, unit / y) if unit is not None and x > 0 and y > 0 else None
 
 
-def _refuse_too_large(
+def _refuse_unread(
     header: FlatHeader, path: Path, slide_id: str, patient_id: str, max_px: int
 ) -> None:
     width, height = header.width, header.height
+    if header.bits not in _BITS:
+        raise SlideError(
+            f"the flat image of slide {slide_id} has {header.bits} bits a colour; "
+            f"{', '.join(map(str, _BITS[:-1]))} or {_BITS[-1]} are read.",
+            "Save it with 8 bits a colour.",
+            patient=patient_id,
+            file=path,
+        )
     refuse_over_limit((width, height), path, slide_id, patient_id, max_px)
     if header.whole is not None and width * height > MAX_WHOLE_PX:
         raise SlideError(

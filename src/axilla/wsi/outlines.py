@@ -54,6 +54,8 @@ class DrawnOn:
     """µm per pixel."""
     image: str | None = None
     """The image's file name."""
+    by_qupath: bool = False
+    """Whether QuPath wrote it, which shows of some slides only the scanned part."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from axilla.wsi.outlines import DrawnOn, Outline, OutlineError, Outlines
@@ -38,7 +39,8 @@ def parse_json(data: bytes) -> Outlines:
         shapes = (*_bcnb(content, "positive"), *_bcnb(content, "negative"))
         return Outlines(shapes, drawn_on=_drawn_on(content))
     if isinstance(content, list) or (isinstance(content, dict) and "type" in content):
-        return Outlines(tuple(_features(content)), drawn_on=_drawn_on(content))
+        drawn_on = replace(_drawn_on(content), by_qupath=_is_of_qupath(content))
+        return Outlines(tuple(_features(content)), drawn_on=drawn_on)
     raise OutlineError(
         "is JSON of an unknown layout.",
         'Give {"positive": [{"vertices": [[x, y], ...]}]} or GeoJSON.',
@@ -87,6 +89,20 @@ def _features(content: Any) -> Iterator[Outline]:
             yield Outline(
                 name=name, parts=parts, classes=classes, use="ignored" if ignored else "area"
             )
+
+
+def _is_of_qupath(content: Any) -> bool:
+    """Whether a feature says what kind of QuPath's objects it is, as all that it exports do.
+
+    From version 0.3 on in `objectType`; before, in the feature's `id`.
+    """
+    found = content.get("features", [content]) if isinstance(content, dict) else content
+    features = [f for f in found if isinstance(f, dict)] if isinstance(found, list) else []
+    return any(
+        (isinstance(own := feature.get("properties"), dict) and "objectType" in own)
+        or str(feature.get("id")).startswith("Path")
+        for feature in features
+    )
 
 
 def _classes(properties: dict[str, Any]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ def find_regions(
     *,
     mode: Literal["auto", "annotation", "tissue", "whole", "patches"],
     keep: Sequence[str] | None = None,
+    qupath_cropped: bool = True,
     open_image: OpenImage = open_slide,
 ) -> tuple[Region, ...]:
     """Find the regions of a slide as `regions:` of the study says.
@@ -40,8 +41,8 @@ def find_regions(
         as it is. auto: the annotation where there is one; else several images are whole, for they
         are regions already cut, and a single one is searched for tissue. patches: every image is a
         patch, and its name says of which region.
-    keep
-        Classes of outlines that are taken, as `read_annotation` says; None takes all.
+    keep, qupath_cropped
+        Classes of outlines that are taken, and what QuPath's count from: see `read_annotation`.
 
     Returns
     -------
@@ -60,7 +61,7 @@ def find_regions(
     if mode == "patches":
         return ready_regions(slide)
     if mode == "annotation" or (mode == "auto" and slide.annotation is not None):
-        return _annotated(slide, keep)
+        return _annotated(slide, keep, qupath_cropped=qupath_cropped)
     if mode == "auto" and len(slide.images) > 1:
         return _whole(slide)
     found: list[Region] = []
@@ -98,7 +99,9 @@ def _whole(slide: Slide) -> tuple[Region, ...]:
     )
 
 
-def _annotated(slide: Slide, keep: Sequence[str] | None) -> tuple[Region, ...]:
+def _annotated(
+    slide: Slide, keep: Sequence[str] | None, *, qupath_cropped: bool
+) -> tuple[Region, ...]:
     if slide.annotation is None:
         raise AnnotationError(
             f"slide {slide.slide_id} has no annotation.",
@@ -120,4 +123,5 @@ def _annotated(slide: Slide, keep: Sequence[str] | None) -> tuple[Region, ...]:
         patient_id=slide.patient_id,
         image=slide.images[0],
         keep=keep,
+        qupath_cropped=qupath_cropped,
     )

@@ -223,13 +223,17 @@ def _unreadable(path: Path, slide_id: str, patient_id: str, why: str) -> SlideEr
 def scanned_origin(path: Path) -> tuple[int, int]:
     """Where the scanned part of a slide begins, (x, y) in level-0 pixels.
 
-    (0, 0) where its file does not say, which is that of most formats; MIRAX, SCN and BIF do.
+    (0, 0) where its file does not say, which is that of most formats; MIRAX, SCN and BIF do. Also
+    where it does not open: `open_slide` tells why.
     """
-    if openslide.OpenSlide.detect_format(str(path)) is None:
-        return 0, 0
     names = (openslide.PROPERTY_NAME_BOUNDS_X, openslide.PROPERTY_NAME_BOUNDS_Y)
-    with openslide.OpenSlide(str(path)) as slide:
-        x, y = (int(slide.properties.get(name, 0)) for name in names)
+    try:
+        if openslide.OpenSlide.detect_format(str(path)) is None:
+            return 0, 0
+        with openslide.OpenSlide(str(path)) as slide:
+            x, y = (int(slide.properties.get(name, 0)) for name in names)
+    except (openslide.OpenSlideError, OSError, ValueError):
+        return 0, 0
     return x, y
 
 
