@@ -107,7 +107,13 @@ def test_weights_that_bfloat16_changes_are_refused(small: PatchEncoder) -> None:
     frozen = FrozenEncoder(network, computing=Computing("bfloat16", "torch"))
     with pytest.raises(WeightsError, match=r"others in bfloat16 .*encoder\.precision: float32"):
         frozen.encode(patches(4, size=32))
-    assert FrozenEncoder(network, computing=Computing()).encode(patches(4, size=32)).any()
+    exact = FrozenEncoder(network, computing=Computing()).encode(patches(4, size=32))
+    assert exact.any()
+    auto = FrozenEncoder(network, computing=Computing("bfloat16"), falls_back=True)
+    assert auto.may_fall_back
+    np.testing.assert_array_equal(auto.encode(patches(4, size=32)), exact)
+    assert auto.computing == Computing("float32", "torch")
+    assert not auto.may_fall_back
 
 
 def test_openvino_is_imported_without_its_telemetry() -> None:

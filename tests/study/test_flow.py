@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from axilla.core.config import StudyConfig
-from axilla.core.types import Cohort, Exclusion, Partition, PatchGrid, Patient, SlidePixels
+from axilla.core.types import Cohort, Exclusion, Partition, PatchGrid, Patient, Slide, SlidePixels
 from axilla.study.fitting import Fitting
 from axilla.study.flow import flow_of
 from axilla.study.tiling import Tiles
@@ -69,6 +70,25 @@ def test_every_step_subtracts_its_own() -> None:
     # Slides and patches are those of the patients who are left.
     assert [s.title for s in steps if s.slides is not None] == ["Stain of the slides estimated"]
     assert (steps[-2].slides, steps[-2].patches) == (2, 14)
+
+
+def test_slides_and_patches_that_were_left_out_are_told() -> None:
+    fitting = fitting_of()
+    slides = [Slide(name, "P0", (Path(f"{name}.svs"),), None) for name in ("S", "W", "G")]
+    patients = (replace(fitting.cohort.patients[0], slides=tuple(slides)),)
+    fitting = replace(fitting, cohort=replace(fitting.cohort, patients=patients))
+    full = tiles_of(fitting).grids["S"]
+    none = replace(full, region=full.region[:0], xy=full.xy[:0], white_share=full.white_share[:0])
+    grids = {"S": replace(full, dropped=30), "W": replace(none, dropped=1_200), "G": none}
+    tiles = replace(tiles_of(fitting), grids=grids)
+    assert flow_of(fitting, tiles)[-2].lost == (
+        "1,230 further patches were too white",
+        (
+            "Slides that give no patch: W of patient P0 (all 1200 are too white); G of patient P0 "
+            "(no tissue was found on it)"
+        ),
+    )
+    assert flow_of(fitting, tiles_of(fitting))[-2].lost == ()
 
 
 @pytest.mark.parametrize("count", range(len(EVERYWHERE) + 1))

@@ -29,7 +29,8 @@ MAX_BYTES = 256 * 1024**2
 _UNPACKED = 4
 """So many times `MAX_BYTES` an .xlsx may have once it is unpacked."""
 _UNREADABLE = (
-    ValueError, OSError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error, ParseError,
+    ValueError, OSError, LookupError, TypeError, AttributeError, NotImplementedError, EOFError,
+    zipfile.BadZipFile, zlib.error, ParseError,
 )  # fmt: skip
 """What pandas, openpyxl and zipfile raise for a table that is damaged."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -80,9 +80,19 @@ class FrozenEncoder:
         Is put into evaluation mode and moved to `device`; otherwise left as it is.
     computing
         Of `choose_computing`.
+    falls_back
+        Whether float32 takes the place of a bfloat16 that changes the features, as `auto` has it;
+        else such weights are refused.
     """
 
-    def __init__(self, encoder: PatchEncoder, *, computing: Computing, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        encoder: PatchEncoder,
+        *,
+        computing: Computing,
+        device: str = "cpu",
+        falls_back: bool = False,
+    ) -> None:
         self.name = encoder.name
         self.features = encoder.features
         self.input_px = encoder.input_px
@@ -90,6 +100,7 @@ class FrozenEncoder:
         self.computing = computing
         self._at_once = _OTHERS_AT_ONCE.get((encoder.name, computing.backend), _AT_ONCE)
         self._device = device
+        self._falls_back = falls_back
         self._network: nn.Module = encoder.to(device).eval()
         self._unprepared: PatchEncoder | None = encoder
 
@@ -112,11 +123,8 @@ class FrozenEncoder:
             The weights give features that float16 cannot hold, or that bfloat16 changes.
         """
         parts = []
+        self.settle(batch)
         with torch.inference_mode():
-            if self._unprepared is not None:
-                some = self._pixels(batch[:_COMPARED])
-                self._network = _prepared(self._unprepared, self.computing, some)
-                self._unprepared = None
             for start in range(0, len(batch), self._at_once):
                 pixels = self._pixels(batch[start : start + self._at_once])
                 found = self._network(pixels).to(torch.float16).cpu().numpy()  # [n, D]
@@ -127,6 +135,40 @@ class FrozenEncoder:
                     )
                 parts.append(found)
         return np.concatenate(parts)
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether the first patches may yet turn bfloat16 into float32."""
+        return (
+            self._falls_back
+            and self._unprepared is not None
+            and self.computing.precision == "bfloat16"
+        )
+
+    def stay_exact(self) -> None:
+        """Fall back to float32 before any patch comes, as was found necessary before."""
+        self.computing = replace(self.computing, precision="float32")
+
+    def settle(self, batch: NDArray[np.uint8]) -> None:
+        """Make the network ready by some patches, RGB uint8 [n, h, w, 3]; once.
+
+        Raises
+        ------
+        WeightsError
+            As of `encode`.
+        """
+        if self._unprepared is None:
+            return
+        with torch.inference_mode():
+            some = self._pixels(batch[:_COMPARED])
+            try:
+                self._network = _prepared(self._unprepared, self.computing, some)
+            except _ChangedError:
+                if not self.may_fall_back:
+                    raise
+                self.stay_exact()
+                self._network = _prepared(self._unprepared, self.computing, some)
+        self._unprepared = None
 
     def _pixels(self, patches: NDArray[np.uint8]) -> Tensor:
         """[n, h, w, 3] -> [n, 3, h, w] on the device."""
@@ -181,6 +223,10 @@ def _one_by_one(network: nn.Module, pixels: Tensor) -> Tensor:
     return torch.cat([network(one).float() for one in torch.split(pixels, 1)])
 
 
+class _ChangedError(WeightsError):
+    """Features are others in bfloat16 than in float32."""
+
+
 def _compare(exact: Tensor, found: Tensor) -> None:
     """Refuse bfloat16 where the weights are such that it changes the features, [n, D]."""
     length = exact.norm(dim=1) * found.norm(dim=1)
@@ -188,7 +234,7 @@ def _compare(exact: Tensor, found: Tensor) -> None:
     cosine = torch.where(same, 1.0, (exact * found).sum(dim=1) / length).min().item()
     # Features that are no numbers at all have their own error.
     if cosine < MIN_COSINE and bool(exact.isfinite().all()):
-        raise WeightsError(
+        raise _ChangedError(
             f"the features are others in bfloat16 than in float32: their cosine is {cosine:.5f}, "
             f"and {MIN_COSINE} is asked.",
             "Set encoder.precision: float32.",

@@ -27,6 +27,8 @@ class FlowStep:
     """(reason, patient ids) of everybody who left on the way to this box."""
     branches: tuple[tuple[str, int, str], ...] = ()
     """(cohort title, patients, detail such as '79 of 210 N(+)') where the flow divides."""
+    lost: tuple[str, ...] = ()
+    """What else was left out here, of patients who stayed: patches, and slides by name."""
 
 
 @dataclass(frozen=True, slots=True)

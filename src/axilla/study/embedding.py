@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import groupby
+from dataclasses import replace
+from itertools import chain, groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from axilla.core.ahead import ahead
 from axilla.core.config import StudyConfig
 from axilla.core.progress import Reporter
 from axilla.core.types import Slide
-from axilla.features.computing import FrozenEncoder, choose_computing
+from axilla.features.computing import Computing, FrozenEncoder, choose_computing
 from axilla.features.encoders import build_encoder
 from axilla.study.layout import Layout
 from axilla.study.slide_checks import slides_of
@@ -36,7 +37,8 @@ def ready_encoder(config: StudyConfig) -> FrozenEncoder:
     """
     encoder = build_encoder(config.encoder, seed=config.training.seed)
     computing = choose_computing(config.encoder.precision, encoder=encoder)
-    return FrozenEncoder(encoder, computing=computing)
+    falls_back = config.encoder.precision == "auto"
+    return FrozenEncoder(encoder, computing=computing, falls_back=falls_back)
 
 
 def embed_slides(
@@ -59,14 +61,14 @@ def embed_slides(
         return dict(grids)
     layout = Layout(config.out)
     encoder = ready or ready_encoder(config)
-    keys = {
-        slide: store.digest(
-            "embed", COMPUTING, key, config.encoder.name, encoder.input_px, encoder.weights_digest,
-            str(encoder.computing), *(["original"] if config.encoder.original else []),
-        )
-        for slide, key in grids.items()
-    }  # fmt: skip
-    paths = {s: layout.features(config.encoder.name, s) for s in keys}
+    paths = {s: layout.features(config.encoder.name, s) for s in grids}
+    if encoder.may_fall_back:
+        exact = _keys(grids, encoder, replace(encoder.computing, precision="float32"), config)
+        # Slides that are float32 already, of which bfloat16 changed the features, or which were
+        # computed on another machine: the others are to be like them.
+        if any(store.read_features_key(path) == exact[s] for s, path in paths.items()):
+            encoder.stay_exact()
+    keys = _keys(grids, encoder, encoder.computing, config)
     todo = [
         slide
         for slide in slides_of(tiles.cohort.patients)
@@ -74,7 +76,14 @@ def embed_slides(
     ]
     # Closed at once where writing fails: nothing is read on in the background.
     with closing(ahead(_pixels_of(todo, tiles, config=config, stains=stains))) as pixels:
-        of_slide = groupby(pixels, key=lambda part: part[0])
+        chosen, early = encoder.computing, _settled(pixels, encoder)
+        if encoder.computing != chosen:
+            reporter.say(
+                f"note      {encoder.name} gives other features in bfloat16 than in float32, so "
+                "they are computed in float32."
+            )
+            keys = _keys(grids, encoder, encoder.computing, config)
+        of_slide = groupby(chain(early, pixels), key=lambda part: part[0])
         tracked = reporter.track(todo, f"Embedding with {config.encoder.name}")
         for slide, (_, parts) in zip(tracked, of_slide, strict=True):
             grid, path = tiles.grids[slide.slide_id], paths[slide.slide_id]
@@ -97,6 +106,19 @@ def embed_slides(
     return keys
 
 
+def _keys(
+    grids: Mapping[str, str], encoder: FrozenEncoder, computing: Computing, config: StudyConfig
+) -> dict[str, str]:
+    """What each slide's features depend on, computed so."""
+    return {
+        slide: store.digest(
+            "embed", COMPUTING, key, config.encoder.name, encoder.input_px, encoder.weights_digest,
+            str(computing), *(["original"] if config.encoder.original else []),
+        )
+        for slide, key in grids.items()
+    }  # fmt: skip
+
+
 def _pixels_of(
     slides: Sequence[Slide], tiles: Tiles, *, config: StudyConfig, stains: Stains | None
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -110,6 +132,19 @@ def _pixels_of(
                 if stains is not None and len(pixels):
                     pixels = stains.apply(slide.slide_id, pixels)
                 yield slide.slide_id, pixels
+
+
+def _settled(
+    pixels: Iterator[tuple[str, NDArray[np.uint8]]], encoder: FrozenEncoder
+) -> list[tuple[str, NDArray[np.uint8]]]:
+    """What was read until the first patches made the encoder ready."""
+    early = []
+    for part in pixels:
+        early.append(part)
+        if len(part[1]):
+            encoder.settle(part[1])
+            break
+    return early
 
 
 def _extract_features(

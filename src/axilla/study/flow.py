@@ -8,8 +8,9 @@ from dataclasses import replace
 from axilla.core.types import COHORT_TITLES, Exclusion, Patient
 from axilla.report.contents import FlowStep
 from axilla.study.fitting import Fitting
+from axilla.study.slide_checks import slides_of
 from axilla.study.split_sentences import folds_title
-from axilla.study.tiling import Tiles
+from axilla.study.tiling import Tiles, why_empty
 
 TABLE_STEPS = {"endpoint": "Part of the endpoint", "check": "Inputs in order"}
 SLIDE_STEPS = {
@@ -18,6 +19,8 @@ SLIDE_STEPS = {
     "stain": "Stain of the slides estimated",
 }
 """Steps at which patients leave (`Exclusion.step`) in the order of the chain, and their boxes."""
+_NAMED = 20
+"""So many slides without a patch are named."""
 
 
 def flow_of(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
@@ -44,6 +47,7 @@ def flow_of(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
             steps[last_of_slides],
             slides=len(tiles.grids),
             patches=sum(len(grid) for grid in tiles.grids.values()),
+            lost=_lost(fitting, tiles),
         )
     if fitting.imported is not None:
         facts = fitting.imported.facts.values()
@@ -51,6 +55,22 @@ def flow_of(fitting: Fitting, tiles: Tiles | None) -> tuple[FlowStep, ...]:
         steps.append(replace(made, patches=sum(fact.patches for fact in facts)))
     steps.append(FlowStep(title="Analysed", patients=left, branches=_branches(fitting)))
     return tuple(steps)
+
+
+def _lost(fitting: Fitting, tiles: Tiles) -> tuple[str, ...]:
+    """Patches and slides that were left out, of patients who are analysed."""
+    white = sum(grid.dropped for grid in tiles.grids.values())
+    sentences = [f"{white:,} further patches were too white"] if white else []
+    empty = [
+        f"{slide.slide_id} of patient {slide.patient_id} ({why_empty(tiles.grids[slide.slide_id])})"
+        for slide in slides_of(fitting.cohort.patients)
+        if slide.slide_id in tiles.grids and len(tiles.grids[slide.slide_id]) == 0
+    ]
+    if empty:
+        told = "; ".join(empty[:_NAMED])
+        more = f"; and {len(empty) - _NAMED:,} more" if len(empty) > _NAMED else ""
+        sentences.append(f"Slides that give no patch: {told}{more}")
+    return tuple(sentences)
 
 
 def _titles(excluded: tuple[Exclusion, ...]) -> dict[str, str]:

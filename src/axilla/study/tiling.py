@@ -145,7 +145,13 @@ def tile_slides(
         config=config,
         exclude_failed=exclude_failed,
     )
-    _tell_empty(tiles.cohort, counts, reporter)
+    for slide in slides_of(tiles.cohort.patients):
+        if counts[slide.slide_id][0] == 0:
+            why = why_empty(tiles.grids[slide.slide_id])
+            reporter.say(
+                f"note      slide {slide.slide_id} of patient {slide.patient_id} gives no patch "
+                f"({why}): the patient is judged by the others alone. Check it, or its annotation."
+            )
     patches, _, repaired = (sum(counts[slide][i] for slide in tiles.grids) for i in range(3))
     reporter.done(
         "tile",
@@ -239,18 +245,9 @@ def _cut_all(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _tell_empty(
-    cohort: Cohort, counts: Mapping[str, tuple[int, int, int]], reporter: Reporter
-) -> None:
-    """Name the slides that no patch was kept of, of patients who have another slide."""
-    for slide in slides_of(cohort.patients):
-        kept, dropped, _ = counts[slide.slide_id]
-        if kept == 0:
-            why = f"all {dropped} are too white" if dropped else "no tissue was found on it"
-            reporter.say(
-                f"note      slide {slide.slide_id} of patient {slide.patient_id} gives no patch "
-                f"({why}): the patient is judged by the others alone. Check it, or its annotation."
-            )
+def why_empty(grid: PatchGrid) -> str:
+    """Why no patch of a slide was kept."""
+    return f"all {grid.dropped} are too white" if grid.dropped else "no tissue was found on it"
 
 
 def _without_patches(

@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
-import numpy as np
-from numpy.typing import NDArray
-
-from axilla.core.errors import WeightsError
-from axilla.features.computing import Computing, FrozenEncoder, choose_computing
+from axilla.features.computing import FrozenEncoder, choose_computing
 from axilla.features.encoders import PatchEncoder
 from axilla.mil.model import DLCNB
 
@@ -41,21 +37,10 @@ class _Predicting:
         self, encoder: PatchEncoder, *, setting: Literal["auto", "float32", "bfloat16"]
     ) -> None:
         self.setting = setting
-        self._encoder = encoder
         computing = choose_computing(setting, encoder=encoder)
-        self._frozen = FrozenEncoder(encoder, computing=computing)
-
-    def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """RGB [n, h, w, 3] to features [n, D]."""
-        try:
-            return self._frozen.encode(patches)
-        except WeightsError:
-            # A model must not become useless for weights that training happened to give.
-            if self.setting != "auto" or self._frozen.computing.precision == "float32":
-                raise
-        exact = Computing("float32", self._frozen.computing.backend)
-        self._frozen = FrozenEncoder(self._encoder, computing=exact)
-        return self._frozen.encode(patches)
+        # A model must not become useless for weights that training happened to give.
+        frozen = FrozenEncoder(encoder, computing=computing, falls_back=setting == "auto")
+        self.encode = frozen.encode
 
 
 _READY: WeakKeyDictionary[DLCNB, _Predicting] = WeakKeyDictionary()
