@@ -85,7 +85,8 @@ def evaluate(
         pool each patient's scores, as their `note` says. An ensemble's entries have `spread`: mean
         and largest SD over its members, over the patients. Of two classes each entry has what
         `clinical_use_entry` adds, and `subgroups` holds the test cohort's; of more classes it has
-        what `class_use_entry` adds.
+        what `class_use_entry` adds. `by_own_folds` marks entries whose patients are called at the
+        thresholds of the folds that scored them.
 
     Raises
     ------
@@ -135,6 +136,7 @@ def evaluate(
             if table.folded:
                 entry["note"] = _POOLED
                 if binary and own is not None:
+                    entry["by_own_folds"] = True
                     entry["note"] += f", {_OWN_THRESHOLDS}"
                     entry["note"] += f"; {_NO_OWN.format(count=without)}" if without else ""
             methods[method][cohort] = entry

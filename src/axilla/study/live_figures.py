@@ -90,6 +90,8 @@ def cohort_figures(endpoint: OpenedEndpoint, method: str, cohort: str) -> dict[s
     if len(endpoint.cohort.classes) > 2:
         names = ("classes", "auc_by_class", "accuracy", "confusion_matrix")
         return found | {name: entry[name] for name in names}
+    if entry.get("by_own_folds"):
+        found["note"] += f". {_one_for_all(entry)}"
     return found | {"positives": entry["positives"], "roc": _curve(part)}
 
 
@@ -111,6 +113,16 @@ def figures_at(
     rule = LockedRule(threshold, threshold)
     points = operating_points((rule,), part.labels, part.positive)
     return operating_points_json(points)[0]
+
+
+def _one_for_all(entry: Mapping[str, Any]) -> str:
+    """Why the figures of a page with one threshold are not those of the report."""
+    value = {name: entry[name]["value"] for name in ("sensitivity", "specificity")}
+    told = " and ".join(f"{name} {v:.3f}" for name, v in value.items() if v is not None)
+    return (
+        "On this page one threshold calls every patient, so that its figures differ from the "
+        f"report's ({told}), where each patient is called by the folds that scored it"
+    )
 
 
 def _curve(part: Scores) -> dict[str, Any]:
