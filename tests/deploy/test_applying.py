@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from axilla.core.progress import Silent
 from axilla.deploy.applying import Application, apply_model, clinical_columns, config_of
 from axilla.deploy.case_inputs import CaseInput
 from axilla.deploy.loading import load_model
-from axilla.deploy.predicting import predict_case
+from axilla.deploy.predicting import CaseResult, predict_case
 from axilla.study.bundles import read_bundle
 from axilla.study.chain import StudyResult, run
 from axilla.study.checkpoints import import_checkpoint
@@ -37,6 +38,8 @@ from axilla.study.layout import Layout
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from axilla.core.config import StudyConfig
 
@@ -262,8 +265,8 @@ def test_features_made_elsewhere(
         CaseInput((there.folder / f"{own.index[0]}.h5",)),  # type: ignore[union-attr]
     )
     assert case.record.probability["N(+)"] == pytest.approx(own.iloc[0], abs=1e-7)
-    assert (case.tiles, case.maps[0].maps) == ({}, ()), "there is no slide to draw on"
     assert len(case.record.slides[0].top_patches) == 8
+    check_drawn_on_white(case, store.read_features(there.folder / f"{own.index[0]}.h5").coords)  # type: ignore[union-attr]
     # A model of our own features takes them from files too: they are of the same encoder.
     same = apply(model(trained, "dl-cnb"), with_features, tmp_path / "other")
     scores = np.array([s.mean[1] for s in same.scores().values()])
@@ -281,6 +284,28 @@ def test_features_made_elsewhere(
             type(base).model_validate(given | {"features": {"folder": short}}),
             tmp_path / "short-out",
         )
+
+
+def check_drawn_on_white(case: CaseResult, coords: NDArray[Any]) -> None:
+    """Maps and QuPath's tiles of features have every patch in its place, and no slide."""
+    (name,), (slide,) = case.tiles, case.maps
+    tiles = json.loads(case.tiles[name])["features"]
+    corners = [np.min(tile["geometry"]["coordinates"][0], axis=0).tolist() for tile in tiles]
+    assert corners == coords.tolist()
+    told = [tile["properties"]["measurements"]["Attention"] for tile in tiles]
+    assert told == pytest.approx(slide.values["attention"].tolist(), nan_ok=True)
+    assert [found.name for found in slide.maps] == ["attention", "contribution"]
+    side = np.ptp(tiles[0]["geometry"]["coordinates"][0], axis=0)[0]
+    for found in slide.maps:
+        pixels = cv2.imdecode(np.frombuffer(found.jpeg, np.uint8), cv2.IMREAD_COLOR)
+        scale = pixels.shape[1] / float(np.ptp(coords[:, 0]) + side)
+        middles = ((coords - coords.min(axis=0) + side / 2) * scale).astype(int)
+        drawn = np.zeros(pixels.shape[:2], dtype=bool)
+        for x, y in middles:
+            half = int(side * scale / 2) + 16  # JPEG smears over a block
+            drawn[max(y - half, 0) : y + half, max(x - half, 0) : x + half] = True
+            assert pixels[y, x].min() < 250, "a patch has its colour"
+        assert pixels[~drawn].min() > 240, "between patches it is white"
 
 
 def write_checkpoint(path: Path) -> None:

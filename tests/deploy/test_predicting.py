@@ -167,7 +167,8 @@ def test_a_clinical_model_takes_no_slide(case: CaseInput, trained: Study) -> Non
     found = predict_case(model, replace(case, slides=(), annotations=(), patient_id="P9"))
     table = store.read_predictions(Layout(trained[0].out).predictions)
     row = table[(table["method"] == "clinical") & (table["patient_id"] == case.slides[0].stem)]
-    assert found.record.probability["N(+)"] == row["score"].item()
+    # Of one row and of many, sums may round the last bit another way.
+    assert found.record.probability["N(+)"] == pytest.approx(row["score"].item(), abs=1e-12)
     assert (found.record.range, found.record.slides, found.tiles) == (None, (), {})
     assert "What was asked" in found.page
     with pytest.raises(InputProblems, match="reads clinical values alone"):

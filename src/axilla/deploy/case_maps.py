@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from axilla.analysis.scale_bar import length_text, round_length
 from axilla.core.config import StudyConfig
-from axilla.core.types import PatchGrid, Region, Slide
+from axilla.core.types import MicronsPerPixel, PatchGrid, Region, Slide
 from axilla.deploy.asking import PreparedCase, patch_values
+from axilla.features.imported import SlideFeatures, patch_side
 from axilla.study.explaining import qupath_tiles
+from axilla.study.explaining_imported import imported_tiles, told_mpp
 from axilla.study.heat_drawing import Picture, slide_pictures
 from axilla.study.heat_scales import Scale, Shown, shown_attention, shown_contribution
 from axilla.study.imported import read_features_of
@@ -102,19 +104,12 @@ def slide_maps(case: PreparedCase, slide: Slide) -> SlideMaps:
     grid = tiles.grids[slide.slide_id]
     known = None if tiles.held is None else tiles.held.regions_of(slide.slide_id)
     regions = known or regions_of(slide, config=config)
-    # `cohort` asks for what a model does not hold: see `map_notes`.
-    scale: Scale = "rank" if config.heatmaps.scale == "rank" else "slide"
-    shown = [shown_attention(values["attention"], scale=scale, limits=None)]
-    if np.isfinite(values.get("contribution", np.nan)).any():
-        positive = case.bundle.classes[-1]
-        shown.append(shown_contribution(values["contribution"], limits=None, positive=positive))
     canvas = _canvas(slide_pictures(slide, regions, grid, held=tiles.held), grid)
-    names = ("attention", "contribution")
     return SlideMaps(
         slide=slide,
         grid=grid,
         values=values,
-        maps=tuple(canvas.draw(n, s) for n, s in zip(names, shown, strict=False)),
+        maps=_drawn(case, canvas, values),
         top=_top(case, slide, grid, regions, values),
         tiles={
             f"{slide.slide_id}{'' if number is None else f'-{number}'}.geojson": text
@@ -123,6 +118,22 @@ def slide_maps(case: PreparedCase, slide: Slide) -> SlideMaps:
             ).items()
         },
     )
+
+
+def _drawn(
+    case: PreparedCase, canvas: _Canvas, values: Mapping[str, NDArray[np.float64]]
+) -> tuple[HeatMap, ...]:
+    """Attention, and the contribution where the model tells it."""
+    # `cohort` asks for what a model does not hold: see `map_notes`.
+    ranked = case.application.fitting.config.heatmaps.scale == "rank"
+    scale: Scale = "rank" if ranked else "slide"
+    attention = shown_attention(values["attention"], scale=scale, limits=None)
+    maps = [canvas.draw("attention", attention)]
+    if np.isfinite(values.get("contribution", np.nan)).any():
+        positive = case.bundle.classes[-1]
+        shown = shown_contribution(values["contribution"], limits=None, positive=positive)
+        maps.append(canvas.draw("contribution", shown))
+    return tuple(maps)
 
 
 def map_notes(config: StudyConfig, maps: Sequence[SlideMaps]) -> tuple[str, ...]:
@@ -151,7 +162,11 @@ class _Canvas:
 
     pixels: NDArray[np.uint8]
     placed: tuple[_Placed, ...]
-    grid: PatchGrid
+    xy: NDArray[np.float64]
+    """Corners of the patches in level-0 pixels of their images, [n, 2]."""
+    side: float
+    """Of a patch, in level-0 pixels."""
+    opacity: float = _OPACITY
 
     def draw(self, name: str, shown: Shown) -> HeatMap:
         """The values over it."""
@@ -162,14 +177,16 @@ class _Canvas:
         level = np.clip(np.nan_to_num((shown.values - low) / span), 0, 1)
         colours = ramp[(level * 255).round().astype(int)]  # [n, 3]
         for place in self.placed:
-            side = self.grid.size_level0 * place.scale
-            corners = self.grid.xy * place.scale + (place.left, place.top)
+            side = self.side * place.scale
+            corners = self.xy * place.scale + (place.left, place.top)
             for index in np.flatnonzero(place.here & np.isfinite(shown.values)):
                 (x0, y0), (x1, y1) = (
                     np.round(corners[index] + shift).astype(int) for shift in (0, side)
                 )
                 part = found[max(y0, 0) : y1, max(x0, 0) : x1]
-                part[:] = (part * (1 - _OPACITY) + colours[index] * _OPACITY).astype(np.uint8)
+                part[:] = (part * (1 - self.opacity) + colours[index] * self.opacity).astype(
+                    np.uint8
+                )
             self._outline(found, place)
         height, width = found.shape[:2]
         return HeatMap(
@@ -230,7 +247,24 @@ def _canvas(pictures: Sequence[Picture], grid: PatchGrid) -> _Canvas:
         canvas[y : y + h, x : x + w] = small
         here = np.isin(grid.region, [region.index for region in picture.regions])
         placed.append(_Placed(picture, here, x, y, scale))
-    return _Canvas(canvas, tuple(placed), grid)
+    return _Canvas(canvas, tuple(placed), grid.xy.astype(np.float64), float(grid.size_level0))
+
+
+def _white_canvas(found: SlideFeatures, mpp: MicronsPerPixel | None) -> _Canvas | None:
+    """Where there are patches and no picture; None where the file does not tell where they lie."""
+    side = patch_side(found)
+    if found.coords is None or side is None:
+        return None
+    first = found.coords.min(axis=0)
+    size = found.coords.max(axis=0) - first + side
+    scale = min(MAP_PX / float(size.max()), 1.0)
+    width, height = (max(1, round(length * scale)) for length in size.tolist())
+    white = np.full((height, width, 3), 255, np.uint8)
+    unit_um = mpp if found.unit == "px" else MicronsPerPixel(1.0)
+    picture = Picture((), white, 1 / scale, unit_um, None)
+    everywhere = np.ones(len(found.coords), dtype=bool)
+    placed = _Placed(picture, everywhere, 0, 0, scale)
+    return _Canvas(white, (placed,), found.coords - first, side, opacity=1.0)
 
 
 def _scale_in_rows(sizes: Sequence[tuple[float, float]], across: int) -> float:
@@ -285,8 +319,9 @@ def _finite(values: Mapping[str, NDArray[np.float64]], index: int) -> float | No
 def _of_features(
     case: PreparedCase, slide: Slide, values: Mapping[str, NDArray[np.float64]]
 ) -> SlideMaps:
-    """Features made elsewhere: no picture; places of the top patches where the file tells them."""
-    found = read_features_of(slide, config=case.application.fitting.config)
+    """Features made elsewhere: on white, where the file tells where the patches lie."""
+    config = case.application.fitting.config
+    found = read_features_of(slide, config=config)
     attention = values["attention"]
     order = np.argsort(-attention, kind="stable")[: int(np.isfinite(attention).sum())]
     top: tuple[TopPatch, ...] = ()
@@ -299,7 +334,11 @@ def _of_features(
             )
             for i in order[:TOP_PATCHES]
         )  # fmt: skip
-    return SlideMaps(slide, None, values, (), top, {})
+    canvas = _white_canvas(found, told_mpp(slide, config=config))
+    maps = () if canvas is None else _drawn(case, canvas, values)
+    tiles = imported_tiles(found, values)
+    name = f"{slide.slide_id}.geojson"
+    return SlideMaps(slide, None, values, maps, top, {} if tiles is None else {name: tiles})
 
 
 def _small(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from axilla.analysis.heatmaps import draw_heatmap
 from axilla.analysis.plots.look import in_print
@@ -82,7 +83,7 @@ def explain_imported(
         files = _measure_slide(drawing, bundles[part.name], patient, slide)
         store.write_step(layout.out, f"explain/{slide_id}", key=own_keys[slide_id], files=files)
     slides = [slide for _, _, slide in shown.values()]
-    scales = {slide.slide_id: _told_mpp(slide, config=fitting.config) for slide in slides}
+    scales = {slide.slide_id: told_mpp(slide, config=fitting.config) for slide in slides}
     draw_all(
         slides,
         {slide_id: store.digest(own_keys[slide_id], mpp) for slide_id, mpp in scales.items()},
@@ -115,15 +116,24 @@ def _measure_slide(fitting: Fitting, bundle: Bundle, patient: Patient, slide: Sl
     layout = Layout(fitting.config.out)
     written = [layout.attention(slide.slide_id)]
     store.write_text(written[0], table.to_csv(index=False))
-    side = patch_side(found)
-    if found.coords is not None and found.unit == "px" and side is not None:
+    tiles = imported_tiles(found, values)
+    if tiles is not None:
         written.append(layout.tiles(slide.slide_id, None))
-        # Where the scanned part of the slide begins is not known without the slide.
-        tiles = patch_tiles(
-            found.coords, size_level0=SlidePixels(round(side)), measurements=told_in_qupath(values)
-        )
         store.write_text(written[1], tiles)
     return written
+
+
+def imported_tiles(found: SlideFeatures, values: Mapping[str, NDArray[np.float64]]) -> str | None:
+    """Patches with their values [n] as QuPath opens them; None where no pixels are told.
+
+    Where the scanned part of the slide begins is not known without the slide.
+    """
+    side = patch_side(found)
+    if found.coords is None or found.unit != "px" or side is None:
+        return None
+    return patch_tiles(
+        found.coords, size_level0=SlidePixels(round(side)), measurements=told_in_qupath(values)
+    )
 
 
 def _draw_slide(
@@ -139,7 +149,7 @@ def _draw_slide(
     maps = shown_values(
         table, scale=config.heatmaps.scale, limits=limits, positive=fitting.cohort.classes[-1]
     )
-    mpp = _told_mpp(slide, config=config)
+    mpp = told_mpp(slide, config=config)
     unit_um = mpp if found.unit == "px" else MicronsPerPixel(1.0)
     side = patch_side(found)
     written = []
@@ -165,7 +175,7 @@ def _draw_slide(
     return written
 
 
-def _told_mpp(slide: Slide, *, config: StudyConfig) -> MicronsPerPixel | None:
+def told_mpp(slide: Slide, *, config: StudyConfig) -> MicronsPerPixel | None:
     """µm per level-0 pixel as the table says, else the study: files of features do not."""
     if slide.table_mpp is not None or config.slide_mpp is None:
         return slide.table_mpp
