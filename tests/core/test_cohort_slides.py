@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from axilla.core.cohort import read_cohort
 from axilla.core.errors import CohortError
-from axilla.core.slide_files import files_of
+from axilla.core.slide_files import files_of, first_of_series
 
 SVS = ("007.svs", "8.svs", "9.svs", "10.svs")
 
@@ -199,3 +201,40 @@ def test_a_folder_and_a_file_of_one_name(study, rows):
     reading = read_cohort(study(rows, slides=(*SVS, "007/a.dcm")))
     (problem,) = reading.problems
     assert problem.cause == "several files are named 007: 007/a.dcm, 007.svs."
+
+
+def test_companion_files_of_macos_are_no_slides(study, rows):
+    config = study(rows, slides=(*SVS, *(f"._{name}" for name in SVS)))
+    series = config.slides / "11"
+    series.mkdir()
+    for name in ("._a.dcm", "a.dcm"):
+        (series / name).touch()
+    assert first_of_series(series) == series / "a.dcm"
+    assert files_of(series / "a.dcm") == (series / "a.dcm",)
+    reading = read_cohort(config)
+    assert reading.problems == ()
+    found = [s.images[0].name for p in reading.cohort.patients for s in p.slides]
+    assert found == list(SVS)
+
+
+@pytest.mark.parametrize(("table", "disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_umlaut_of_another_system_is_the_same_name(study, rows, table, disk):
+    name = "M\u00fcller_1"
+    told, written = (unicodedata.normalize(form, name) for form in (table, disk))
+    own = [rows[0] | {"slide_id": told}, *rows[1:]]
+    config = study(own, slides=(f"{written}.svs", *SVS[1:]))
+    (config.slides / f"{written}.geojson").touch()
+    config = config.model_copy(update={"annotations": config.slides})
+    reading = read_cohort(config)
+    assert reading.problems == ()
+    (slide,) = reading.cohort.patients[0].slides
+    assert slide.images == (config.slides / f"{written}.svs",)
+    assert slide.annotation == config.slides / f"{written}.geojson"
+
+
+def test_a_folder_that_cannot_be_listed_is_no_slide(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    assert first_of_series(tmp_path) is None

@@ -108,6 +108,17 @@ def test_clam_says_nothing_and_the_patch_is_the_step(tmp_path: Path):
     np.testing.assert_array_equal(found.coords, grid())
 
 
+def test_grids_of_several_pieces_of_tissue_do_not_line_up(tmp_path: Path):
+    piece = grid()
+    second = piece + np.array([piece[:, 0].max() + 5168, 560])
+    alone = [[100_000, 7]]  # a patch far from all
+    coords = np.concatenate([piece, second, alone]).astype(np.int64)
+    features = np.resize(vectors(), (len(coords), vectors().shape[1]))
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["features"], file["coords"] = features, coords
+    assert patch_side(read(tmp_path / "s.h5")) == 512.0
+
+
 @pytest.mark.parametrize("version", ["1", "2.0.1", "2.4.0"])
 def test_stamp_of_every_version_is_in_micrometres(tmp_path: Path, version):
     write_stamp(tmp_path / "s.h5", vectors(), version=version)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from axilla.core import store
 from axilla.core.cohort_union import read_everybody
 from axilla.core.config import StudyConfig
 from axilla.core.errors import InputProblems
@@ -36,6 +37,25 @@ def row(patient: str, *, age: str = "", er: str = "positive", nodes: int = 0) ->
 def outline(low: int, high: int) -> str:
     corners = [[low, low], [high, low], [high, high], [low, high]]
     return json.dumps({"positive": [{"vertices": corners}]})
+
+
+def test_notes_stay_after_the_slides_were_cut(plain_study: Make) -> None:
+    settings = plain_study([row(p, nodes=i % 2) for i, p in enumerate(GOOD)], GOOD)
+    notes = settings["slides"].parent / "annotations"
+    for patient in GOOD:
+        (notes / f"{patient}.json").write_text(outline(16, 80), encoding="utf-8")
+    # Drawn on a smaller copy: it lies in the corner, and somebody should look.
+    small = {"positive": [{"vertices": [[1, 1], [60, 1], [1, 60], [60, 60]]}]}
+    (notes / "G03.json").write_text(json.dumps(small | {"imagePath": "other.svs"}), "utf-8")
+    config = StudyConfig.model_validate(settings | {"annotations": notes, "threshold": 0.5})
+    assert check(config) == ()
+    first = store.read_json(config.out / "check.json")["notes"]
+    assert [note["slide"] for note in first] == ["G03"] * len(first)
+    assert first
+    run(config, until="tile")
+    assert store.read_json(config.out / "check.json")["notes"] == first
+    assert check(config) == ()
+    assert store.read_json(config.out / "check.json")["notes"] == first
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def memory_of(out: Path) -> CheckMemory:
-    return CheckMemory(out, key_of=lambda slide: slide.slide_id, known=lambda slide: False)
+    return CheckMemory(out, key_of=lambda slide: slide.slide_id)
 
 
 def test_equal_files_are_found_by_their_whole_content(tmp_path: Path) -> None:

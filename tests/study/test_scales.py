@@ -160,3 +160,30 @@ def test_real_slides_with_without_and_beyond_reading(data_dir: Path, tmp_path: P
     got = {name: (grid.size_level0, grid.mpp) for name, grid in tiles.grids.items()}
     assert got == {names[0]: (513, 0.499), names[1]: (1024, 0.25)}
     assert all(len(grid) > 0 for grid in tiles.grids.values())
+
+
+def test_slides_of_two_magnifications_are_noted(scaled: Callable[..., dict[str, Any]]) -> None:
+    coarse = dict.fromkeys(PEOPLE[:6], "0.5")
+    told = dict.fromkeys(PEOPLE[6:], "0.25") | coarse
+    settings = scaled(told=told)
+    settings["patches"] = {"size": 16, "max_blank": 0.9}
+    config = StudyConfig.model_validate(settings)
+    for _ in range(2):  # the second time from memory
+        assert check(config) == ()
+        (note,) = store.read_json(config.out / "check.json")["notes"]
+        assert "differ in their µm per pixel (18 of 0.25, 6 of 0.5)" in note["cause"]
+        assert "2.0 times as much tissue a side" in note["cause"]
+        assert note["remedy"].startswith("Set `patches: {mpp: 0.5}`")
+    alike = config.model_copy(update={"patches": config.patches.model_copy(update={"mpp": 0.5})})
+    assert check(alike) == ()
+    assert store.read_json(config.out / "check.json")["notes"] == []
+
+
+def test_tissue_is_searched_by_the_scale_that_the_study_tells(
+    scaled: Callable[..., dict[str, Any]],
+) -> None:
+    """A square of 64 pixels is dust at 0.25 µm per pixel, and a piece of tissue at 10."""
+    settings = scaled() | {"regions": "tissue", "patches": {"size": 16}}
+    for mpp, fine in ((0.25, False), (10.0, True)):
+        config = StudyConfig.model_validate(settings | {"slide_mpp": mpp})
+        assert (check(config) == ()) == fine, mpp

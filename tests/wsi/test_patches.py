@@ -203,7 +203,9 @@ def test_no_regions_no_patches(drawn: Callable, save_png: Callable) -> None:
     assert cut_and_read(slide, (), config=Patches())[1].shape == (0, 256, 256, 3)
 
 
-def test_several_images_are_opened_once_each(drawn: Callable, save_png: Callable) -> None:
+def test_several_images_are_opened_once_each(
+    drawn: Callable, save_png: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = tuple(save_png(drawn(64, 48, seed=k, white=0), f"p1_{k}.png") for k in range(3))
     slide = Slide("s1", "p1", images)
     regions = find_regions(slide, mode="auto")
@@ -226,6 +228,12 @@ def test_several_images_are_opened_once_each(drawn: Callable, save_png: Callable
         np.testing.assert_array_equal(reader.read_all(), both)
     np.testing.assert_array_equal(together.xy, grid.xy)
     assert sorted(opened) == list(images)
+    opened.clear()
+    monkeypatch.setattr("axilla.wsi.patches._MAX_HELD", 1)
+    with PatchReader(slide, grid, regions, config, open_image=counting) as reader:
+        reader.read_all()
+        reader.read_all()
+    assert opened == [*images, *images], "no image is held beside the one that is read"
     pixels = [cv2.imread(str(image))[..., ::-1] for image in images]
     np.testing.assert_array_equal(mixed[0], pixels[2][32:48, 48:64])
     np.testing.assert_array_equal(mixed[2], pixels[1][:16, 16:32])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from axilla.core.errors import CohortError
-from axilla.core.slide_files import belongs
+from axilla.core.slide_files import belongs, entries, name_key
 from axilla.core.types import Slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from axilla.core.config_encoder import ImportedFeatures
 
@@ -29,19 +30,22 @@ class FeatureFinder:
         self.folder = config.folder
         self.suffixes = {"auto": (".h5", ".pt"), "pt": (".pt",)}.get(config.format, (".h5",))
         self.owner: dict[str, str] = {}
-        self._refuse_parent()
+        self.files: dict[str, list[Path]] = {}
+        for path in entries(config.folder):
+            if path.suffix in self.suffixes and path.is_file():
+                self.files.setdefault(name_key(path.stem), []).append(path)
+        if not self.files:
+            self._refuse_parent()
 
     def _refuse_parent(self) -> None:
         """Raise CohortError where not the folder itself, but folders in it, hold features.
 
         CLAM writes `h5_files` and `pt_files`, TRIDENT a folder for each encoder.
         """
-        if any(path.suffix in self.suffixes for path in self.folder.iterdir()):
-            return
         inside = [
             folder.name
-            for folder in sorted(self.folder.iterdir())
-            if folder.is_dir() and any(path.suffix in self.suffixes for path in folder.iterdir())
+            for folder in entries(self.folder)
+            if folder.is_dir() and any(path.suffix in self.suffixes for path in entries(folder))
         ]
         if inside:
             raise CohortError(
@@ -61,10 +65,10 @@ class FeatureFinder:
         """The slide with its file of features, or None with a problem said."""
         if not belongs(slide_id, patient_id, owner=self.owner, problem=problem):
             return None
-        paths = [self.folder / f"{slide_id}{suffix}" for suffix in self.suffixes]
-        found = [path for path in paths if path.is_file()]
+        found = self.files.get(name_key(slide_id), [])
         if len(found) != 1:
-            names = " and ".join(path.name for path in found or paths)
+            wanted = [f"{slide_id}{suffix}" for suffix in self.suffixes]
+            names = " and ".join([path.name for path in found] or wanted)
             problem(
                 f"the slide {slide_id} has several files of features: {names}."
                 if found

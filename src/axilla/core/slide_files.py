@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,32 +30,47 @@ def is_file_name(text: str) -> bool:
     return _SAFE_NAME.fullmatch(text) is not None and text not in {".", ".."}
 
 
+def entries(folder: Path) -> list[Path]:
+    """What a folder holds, by name, without hidden files: macOS puts a `._name` beside each."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def name_key(name: str) -> str:
+    """A name as it is looked up: macOS writes an umlaut as two characters, others as one."""
+    return unicodedata.normalize("NFC", name)
+
+
 def first_of_series(folder: Path) -> Path | None:
     """The first .dcm of a folder that is a DICOM slide, a file a level; None where it is none.
 
     OpenSlide takes any file of the series and finds its companions beside it.
     """
-    if not folder.is_dir():
-        return None
-    return min((p for p in folder.iterdir() if p.suffix.lower() == ".dcm"), default=None)
+    try:
+        inside = entries(folder) if folder.is_dir() else []
+    except PermissionError:
+        return None  # such as the system's own folders on an external disk
+    return next((path for path in inside if path.suffix.lower() == ".dcm"), None)
 
 
 def files_of(image: Path) -> tuple[Path, ...]:
     """All files that a slide's pixels are in: MIRAX has a folder, DICOM a file for each level."""
     beside = image.with_suffix("") if image.suffix.lower() == ".mrxs" else None
     if image.suffix.lower() == ".dcm":
-        return tuple(sorted(p for p in image.parent.iterdir() if p.suffix.lower() == ".dcm"))
+        return tuple(path for path in entries(image.parent) if path.suffix.lower() == ".dcm")
     if beside is not None and beside.is_dir():
-        return (image, *sorted(path for path in beside.iterdir() if path.is_file()))
+        return (image, *(path for path in entries(beside) if path.is_file()))
     return (image,)
 
 
 def annotations_in(folder: Path | None) -> dict[str, list[Path]]:
-    """Annotations of a folder by what stands before their ending; some viewers write `.XML`."""
+    """Annotations of a folder by the `name_key` of what stands before their ending.
+
+    Some viewers write `.XML`.
+    """
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()) if folder is not None else []:
+    for path in entries(folder) if folder is not None else []:
         if path.suffix.lower() in ANNOTATION_SUFFIXES and path.is_file():
-            found.setdefault(path.stem, []).append(path)
+            found.setdefault(name_key(path.stem), []).append(path)
     return found
 
 
@@ -104,16 +120,20 @@ class SlideFinder:
         self.patches: dict[str, list[Path]] = {}
         self.max_px = config.max_slide_px
         self.study_mpp = None if config.slide_mpp is None else MicronsPerPixel(config.slide_mpp)
-        for path in sorted(config.slides.iterdir()):
+        self.folders: dict[str, Path] = {}
+        for path in entries(config.slides):
             series = first_of_series(path)
+            if path.is_dir():
+                self.folders[name_key(path.name)] = path
             if series is not None:
-                self.by_stem.setdefault(path.name, []).append(series)
+                self.by_stem.setdefault(name_key(path.name), []).append(series)
             elif path.suffix.lower() in IMAGE_SUFFIXES:
-                name = parse_patch_name(path.stem) if self.ready else None
+                stem = name_key(path.stem)
+                name = parse_patch_name(stem) if self.ready else None
                 if name is not None:
                     self.patches.setdefault(name.slide_id, []).append(path)
-                self.by_stem.setdefault(path.stem, []).append(path)
-                match = re.fullmatch(r"(.+)_(\d+)", path.stem)
+                self.by_stem.setdefault(stem, []).append(path)
+                match = re.fullmatch(r"(.+)_(\d+)", stem)
                 if match:
                     regions = self.cut_regions.setdefault(match[1], [])
                     regions.append((int(match[2]), path))
@@ -186,7 +206,8 @@ class SlideFinder:
         return True
 
     def _images(self, slide_id: str, problem: Callable[..., None]) -> tuple[Path, ...]:
-        found = self.by_stem.get(slide_id, [])
+        key = name_key(slide_id)
+        found = self.by_stem.get(key, [])
         if len(found) > 1:
             names = ", ".join(str(path.relative_to(self.folder)) for path in found)
             problem(
@@ -195,10 +216,10 @@ class SlideFinder:
                 file=self.folder,
             )
             return ()
-        if self.whole and slide_id in self.cut_regions:
+        if self.whole and key in self.cut_regions:
             # A BCNB folder holds both the overview <patient>.jpg and its regions <patient>_<k>.jpg:
             # where regions come cut, they are what the study is about.
-            numbers = [number for number, _ in self.cut_regions[slide_id]]
+            numbers = [number for number, _ in self.cut_regions[key]]
             if len(set(numbers)) < len(numbers):
                 problem(
                     f"two region images of {slide_id} have the same number.",
@@ -206,7 +227,7 @@ class SlideFinder:
                     file=self.folder,
                 )
                 return ()
-            return tuple(path for _, path in sorted(self.cut_regions[slide_id]))
+            return tuple(path for _, path in sorted(self.cut_regions[key]))
         if not found:
             problem(
                 f"there is no slide {slide_id}.<{', '.join(s[1:] for s in IMAGE_SUFFIXES)}>.",
@@ -218,10 +239,10 @@ class SlideFinder:
 
     def _patches(self, slide_id: str, problem: Callable[..., None]) -> tuple[Path, ...]:
         """Ready patches of a slide: in a folder of its own, as BCNB keeps them, or among others."""
-        folder = self.folder / slide_id
-        inside = sorted(folder.iterdir()) if folder.is_dir() else []
+        folder = self.folders.get(name_key(slide_id))
+        inside = [] if folder is None else entries(folder)
         images = [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
-        images += self.patches.get(slide_id, [])
+        images += self.patches.get(name_key(slide_id), [])
         if not images:
             problem(
                 f"there are no patches of slide {slide_id}.",
@@ -234,7 +255,7 @@ class SlideFinder:
     def _annotation(self, slide_id: str, problem: Callable[..., None]) -> Path | None:
         if self.annotation_folder is None:
             return None
-        found = self.annotations.get(slide_id, [])
+        found = self.annotations.get(name_key(slide_id), [])
         if len(found) > 1:
             problem(
                 f"the slide {slide_id} has several annotations: "

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import h5py
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 from axilla.core.archives import is_packed
 from axilla.core.errors import FeaturesError
@@ -37,6 +38,8 @@ MAX_BYTES = 4 * 2**30
 """Of one slide's features, unpacked: 400,000 patches of 2,560 numbers; what says it holds more is
 not read."""
 _STAMP_UM, _STAMP_PX = 256.0, 224
+_STEP_DECIMALS = 3
+"""To which distances of coordinates in µm count as the same."""
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
 """What h5py raises for a file that is not whole."""
 _UNLOADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, UnpicklingError)
@@ -319,7 +322,7 @@ def _stamp(
 
 
 def patch_side(found: SlideFeatures) -> float | None:
-    """Side of a patch in `unit`: as the file says, else the smallest step of the coordinates."""
+    """Side of a patch in `unit`: as the file says, else what most patches are from the next."""
     if found.patch_size is not None or found.coords is None:
         return found.patch_size
     step = _stride(found.coords)
@@ -327,12 +330,17 @@ def patch_side(found: SlideFeatures) -> float | None:
 
 
 def _stride(coords: NDArray[Any]) -> float:
-    """Smallest distance between neighbouring columns or rows; 0 where there is one patch only."""
-    steps = [
-        np.diff(np.unique(np.asarray(c, dtype=np.float64))) for c in np.reshape(coords, (-1, 2)).T
-    ]
-    positive = [step.min() for step in steps if step.size]
-    return float(min(positive)) if positive else 0.0
+    """From how far most patches have their nearest neighbour; 0 where there is one patch only.
+
+    As squares lie: the larger of both distances. Not the smallest step between any two columns:
+    CLAM begins a grid at each piece of tissue, and these do not line up.
+    """
+    places = np.unique(np.reshape(np.asarray(coords, dtype=np.float64), (-1, 2)), axis=0)
+    if len(places) < 2:
+        return 0.0
+    steps = cKDTree(places).query(places, k=2, p=np.inf)[0][:, 1]
+    values, counts = np.unique(np.round(steps, _STEP_DECIMALS), return_counts=True)
+    return float(values[counts.argmax()])
 
 
 def _text(value: Any) -> str | None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,17 +16,32 @@ from axilla.core import store
 from axilla.core.cohort_union import Everybody
 from axilla.core.config import StudyConfig
 from axilla.core.errors import Problem, StoreError
-from axilla.core.types import Cohort, Slide
+from axilla.core.slide_files import entries
+from axilla.core.types import Cohort, MicronsPerPixel, Slide
 from axilla.study.layout import Layout, write_if_new
 
 _EDGE = 64 * 1024
 """Bytes of head and tail that are compared before a whole file is read."""
 
+_SCHEMA = [store.SCHEMA_VERSION, 2]
+"""Of the memory: the second number counts up whenever it comes to hold something else."""
+
 K = TypeVar("K", bound=Hashable)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the check of a slide in order found."""
+
+    mpp: MicronsPerPixel | None
+    """µm per level-0 pixel, None where nobody says it."""
+    notes: tuple[Problem, ...]
+
+
 class CheckMemory:
-    """Slides that were in order, and digests of files, each with what tells that it changed.
+    """Slides that were in order, with what was noted of them, and digests of files.
+
+    Each has what tells that it changed.
 
     Parameters
     ----------
@@ -33,30 +49,41 @@ class CheckMemory:
         The study's output folder.
     key_of
         What the check of a slide depends on: its files, its annotation, the settings.
-    known
-        Whether a slide is in order for another reason, for example because it was cut.
     """
 
-    def __init__(
-        self, out: Path, *, key_of: Callable[[Slide], str], known: Callable[[Slide], bool]
-    ) -> None:
+    def __init__(self, out: Path, *, key_of: Callable[[Slide], str]) -> None:
         self._path = Layout(out).check_memory
-        self._key_of, self._known = key_of, known
-        self._slides: dict[str, str] = {}
+        self._key_of = key_of
+        self._slides: dict[str, dict[str, Any]] = {}
         self._digests: dict[str, list[str]] = {}
         self._was_slides, self._was_digests = self._read()
 
-    def knows(self, slide: Slide) -> bool:
-        """Whether the slide was in order before and did not change; safe to ask from threads."""
-        try:
-            key = self._key_of(slide)
-            return self._was_slides.get(slide.slide_id) == key or self._known(slide)
-        except OSError:
-            return False  # gone or unreadable: the check says what is wrong
+    def recall(self, slide: Slide) -> Checked | None:
+        """What was found of a slide that was in order before and did not change; else None.
 
-    def remember(self, slide: Slide) -> None:
+        Safe to ask from threads.
+        """
+        was = self._was_slides.get(slide.slide_id)
+        try:
+            if was is None or was["key"] != self._key_of(slide):
+                return None
+        except OSError:
+            return None  # gone or unreadable: the check says what is wrong
+        return Checked(
+            mpp=None if was["mpp"] is None else MicronsPerPixel(was["mpp"]),
+            notes=tuple(
+                Problem(**note | {"file": None if note["file"] is None else Path(note["file"])})
+                for note in was["notes"]
+            ),
+        )
+
+    def remember(self, slide: Slide, checked: Checked) -> None:
         """The slide is in order."""
-        self._slides[slide.slide_id] = self._key_of(slide)
+        self._slides[slide.slide_id] = {
+            "key": self._key_of(slide),
+            "mpp": checked.mpp,
+            "notes": [_plain(note) for note in checked.notes],
+        }
 
     def digest(self, path: Path) -> str:
         """BLAKE2b of a file's whole content, read again only where the file changed."""
@@ -72,16 +99,16 @@ class CheckMemory:
 
     def save(self) -> None:
         """Keep what this check found; what is no longer part of the study is forgotten."""
-        value = {"schema": store.SCHEMA_VERSION, "slides": self._slides, "files": self._digests}
+        value = {"schema": _SCHEMA, "slides": self._slides, "files": self._digests}
         write_if_new(self._path, json.dumps(value, sort_keys=True, indent=0) + "\n")
 
-    def _read(self) -> tuple[dict[str, str], dict[str, list[str]]]:
+    def _read(self) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
         """Nothing where the file is missing, cut or another version's: then all is checked anew."""
         try:
             value = store.read_json(self._path)
         except StoreError:
             return {}, {}
-        if not isinstance(value, dict) or value.get("schema") != store.SCHEMA_VERSION:
+        if not isinstance(value, dict) or value.get("schema") != _SCHEMA:
             return {}, {}
         return dict(value["slides"]), dict(value["files"])
 
@@ -170,7 +197,7 @@ def _divided(
 def _parts(image: Path) -> list[Path]:
     """The files of a slide: a .mrxs holds a thumbnail, its pixels lie in the folder beside it."""
     folder = image.with_suffix("")
-    beside = sorted(folder.iterdir()) if image.suffix.lower() == ".mrxs" and folder.is_dir() else []
+    beside = entries(folder) if image.suffix.lower() == ".mrxs" and folder.is_dir() else []
     return [image, *(path for path in beside if path.is_file())]
 
 

@@ -26,6 +26,7 @@ from axilla.core import store
 from axilla.core.endpoint import Unclear, class_names, node_class, node_stage
 from axilla.core.errors import AxillaError, CohortError, InputProblems, Problem
 from axilla.core.given_bags import write_bags
+from axilla.core.slide_files import entries
 from axilla.core.split_clash import clash_problems
 from axilla.core.table import read_table
 from axilla.core.types import CohortName
@@ -248,8 +249,8 @@ def _slide_problems(draft: _Draft) -> list[Problem]:
     known = set(patients)
     found.extend(
         Problem("the slide's patient has no row in the table.", "Add the row.", path.stem, path)
-        for path in sorted(folder.glob("*.jpg"))
-        if path.stem not in known
+        for path in entries(folder)
+        if path.suffix == ".jpg" and path.stem not in known
     )
     return found
 

@@ -25,6 +25,7 @@ from axilla.study.cases import cases_intro, cases_of
 from axilla.study.fitting import Fitting
 from axilla.study.flow import flow_of
 from axilla.study.layout import Layout, write_if_new
+from axilla.study.mixed_scales import mixed_scales
 from axilla.study.nuclei_explaining import nuclei_part
 from axilla.study.plain import STAGED, plain_sentences, plain_table
 from axilla.study.provenance import provenance
@@ -97,6 +98,7 @@ def _contents(
             *warned_sentences(config, fitting.partitions),
             *outline_sentences({} if tiles is None else tiles.repaired()),
             *unannotated_sentences(slides, config=config),
+            *_mixed_scales(tiles, config=config),
         ),
         flow=flow_of(fitting, tiles),
         tables=_tables(layout, fitting, metrics),
@@ -117,6 +119,12 @@ def _contents(
             **{name: version(name) for name in LIBRARIES},
         },
     )
+
+
+def _mixed_scales(tiles: Tiles | None, *, config: StudyConfig) -> tuple[str, ...]:
+    scales = {} if tiles is None else {name: grid.mpp for name, grid in tiles.grids.items()}
+    mixed = mixed_scales(scales, config=config)
+    return () if mixed is None else (f"{mixed.cause[0].upper()}{mixed.cause[1:]}",)
 
 
 def shown_settings(config: StudyConfig) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Tiles:
         return {slide: grid.repaired for slide, grid in self.grids.items()}
 
 
-READING = 3
+READING = 4
 """Counts up whenever the same annotation or tissue comes to be found otherwise."""
 
 
@@ -86,12 +86,8 @@ def tile_key(slide: Slide, *, config: StudyConfig) -> str:
 
 
 def check_memory(config: StudyConfig) -> CheckMemory:
-    """Which slides a check need not open: those it knows, and those that were cut since."""
-    return CheckMemory(
-        config.out,
-        key_of=functools.partial(tile_key, config=config),
-        known=functools.partial(is_cut, config=config),
-    )
+    """Which slides a check need not open: those that it knows and that did not change."""
+    return CheckMemory(config.out, key_of=functools.partial(tile_key, config=config))
 
 
 def is_cut(slide: Slide, *, config: StudyConfig) -> bool:

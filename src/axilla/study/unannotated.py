@@ -7,7 +7,7 @@ from pathlib import Path
 
 from axilla.core.config import StudyConfig
 from axilla.core.errors import Problem
-from axilla.core.slide_files import annotations_in
+from axilla.core.slide_files import annotations_in, name_key
 from axilla.core.types import Slide
 
 _SHOWN = 5
@@ -75,8 +75,8 @@ def _share(missing: Sequence[Slide], slides: Sequence[Slide]) -> str:
 def _near(missing: Sequence[Slide], folder: Path | None) -> str:
     """Files whose name begins as that of a slide without annotation, such as A.svs.geojson."""
     files = [path for paths in annotations_in(folder).values() for path in paths]
-    ids = tuple(slide.slide_id.casefold() for slide in missing)
-    found = [path.name for path in files if path.stem.casefold().startswith(ids)]
+    ids = tuple(name_key(slide.slide_id).casefold() for slide in missing)
+    found = [path.name for path in files if name_key(path.stem).casefold().startswith(ids)]
     return f" Files there are named {_listed(found)}." if found else ""
 
 

@@ -32,7 +32,7 @@ _LOOK = "Look at it with `axilla explain --audit`."
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What speaks against an annotation."""
+    """What speaks against an annotation, or against its slide."""
 
     problems: tuple[Problem, ...] = ()
     """It belongs to another image, or to a copy of another size."""
@@ -40,6 +40,8 @@ class Fit:
     """It may be right, and somebody should look."""
     empty: bool = False
     """No region was found to be cut."""
+    mpp: MicronsPerPixel | None = None
+    """µm per level-0 pixel of the slide's first image, where somebody says it."""
 
 
 def check_fit(

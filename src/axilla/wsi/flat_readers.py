@@ -28,6 +28,11 @@ STREAM_ABOVE_PX = 2**26
 class Closing:
     """The context manager half of a reader."""
 
+    @property
+    def held_bytes(self) -> int:
+        """As `SlideReader.held_bytes`."""
+        return 0
+
     def close(self) -> None:
         """Let go of the file."""
 
@@ -86,6 +91,11 @@ class WholeReader(_Flat):
         super().__init__((pixels.shape[1], pixels.shape[0]), mpp)
         self._pixels = pixels
         self._pixels.flags.writeable = False
+
+    @property
+    def held_bytes(self) -> int:
+        """As `SlideReader.held_bytes`."""
+        return self._pixels.nbytes
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """As `SlideReader.read`; a view where the window lies inside."""

@@ -39,9 +39,13 @@ class Outline:
     parts: tuple[tuple[Any, ...], ...]
     """The rings of each part, the outer one first, the others holes."""
     classes: tuple[str, ...] = ()
-    """Names by which `annotations.keep` may call for it; the first one is shown."""
+    """Names by which `annotations.keep` may call for it; the first one is shown. What is to be cut
+    out has its own alone, not those of the area around it: it would be called for together with it.
+    """
     use: Literal["area", "cut", "ignored"] = "area"
     """Without `keep`: an area of tumour, to be cut out of such areas, or neither."""
+    layer: int | None = None
+    """What is to be cut out of areas of one layer only names it; None is cut out of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +93,21 @@ class Outlines:
         chosen = self._chosen(keep)
         areas = [_area(shape) for shape in chosen]
         taken = set(map(id, chosen))
-        holes = [_area(s) for s in self.shapes if s.use == "cut" and id(s) not in taken]
-        if not holes:
-            return tuple(areas)
+        cuts = [s for s in self.shapes if s.use == "cut" and id(s) not in taken]
+        holes = [_area(shape) for shape in cuts]
+        left: list[Area | None] = list(areas)
         try:
-            kept = _without(areas, holes)
+            for layer in dict.fromkeys(shape.layer for shape in chosen):
+                own = [h for c, h in zip(cuts, holes, strict=True) if c.layer in (None, layer)]
+                here = [place for place, shape in enumerate(chosen) if shape.layer == layer]
+                for place, rest in zip(here, _without([areas[i] for i in here], own), strict=True):
+                    left[place] = rest
         except shapely.errors.ShapelyError as error:
             raise OutlineError(
                 "has negative outlines that cannot be cut out of the others.",
                 "Draw them anew and export again.",
             ) from error
+        kept = tuple(area for area in left if area is not None)
         if not kept:
             raise OutlineError(
                 "holds no area of tumour: its negative outlines cover all others.",
@@ -110,7 +119,9 @@ class Outlines:
         usual = [shape for shape in self.shapes if shape.use == "area"]
         if not (usual or (keep and self.shapes)):
             raise OutlineError(
-                "holds no polygon.",
+                "holds outlines of what is no tumour, and none of tumour."
+                if self.shapes
+                else "holds no polygon.",
                 "Outline the tumour with a closed shape and export again, or set "
                 "`regions: tissue`.",
             )
@@ -128,7 +139,8 @@ class Outlines:
 
     def _classes(self) -> str:
         """The classes with the number of their outlines, most frequent first."""
-        counts = Counter(s.classes[0] if s.classes else "" for s in self.shapes).most_common()
+        named = [s for s in self.shapes if s.classes or s.use != "cut"]
+        counts = Counter(s.classes[0] if s.classes else "" for s in named).most_common()
         texts = [f"{_shown(name) or 'unnamed'} ({number})" for name, number in counts]
         more = len(texts) - _SHOWN_CLASSES
         return ", ".join(texts[:_SHOWN_CLASSES]) + (f" and {more} more" if more > 0 else "")
@@ -223,16 +235,18 @@ def _valid(polygon: Polygon) -> shapely.Geometry:
     return shapely.make_valid(polygon, method="structure", keep_collapsed=False)
 
 
-def _without(areas: list[Area], holes: list[Area]) -> tuple[Area, ...]:
-    """What is left of each area that is not wholly covered by the holes."""
+def _without(areas: list[Area], holes: list[Area]) -> list[Area | None]:
+    """What is left of each area; None of one that the holes cover wholly."""
+    if not holes:
+        return list(areas)
     cut = shapely.union_all([hole.polygon for hole in holes])
     mended = shapely.union_all([hole.polygon for hole in holes if hole.repaired])
-    kept = []
+    found: list[Area | None] = []
     for area in areas:
         left = _polygonal(area.polygon.difference(cut))
-        if left is not None:
-            kept.append(Area(left, repaired=area.repaired or area.polygon.intersects(mended)))
-    return tuple(kept)
+        repaired = area.repaired or area.polygon.intersects(mended)
+        found.append(None if left is None else Area(left, repaired=repaired))
+    return found
 
 
 def _pair(vertex: Any) -> tuple[float, float]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _WIDTHS = ("width", "imageWidth", "image_width")
 _HEIGHTS = ("height", "imageHeight", "image_height")
+_NOT_DRAWN = (
+    "PathDetectionObject", "PathCellObject", "PathTileObject", "TMACoreObject", "PathRootObject",
+)  # fmt: skip
 _NAMES = ("imagePath", "image_name", "imageName", "filename", "name")
 
 
@@ -77,8 +80,8 @@ def _features(content: Any) -> Iterator[Outline]:
         is_feature = feature.get("type") == "Feature"
         properties = feature.get("properties") if is_feature else None
         properties = properties if isinstance(properties, dict) else {}
-        if properties.get("objectType", "annotation") != "annotation":
-            continue  # a detected cell, not an outline
+        if not _is_outline(feature, properties):
+            continue
         name = f"feature {number}"
         parts = tuple(_geometry(feature.get("geometry") if is_feature else feature, name))
         if parts:
@@ -89,6 +92,16 @@ def _features(content: Any) -> Iterator[Outline]:
             yield Outline(
                 name=name, parts=parts, classes=classes, use="ignored" if ignored else "area"
             )
+
+
+def _is_outline(feature: dict[str, Any], properties: dict[str, Any]) -> bool:
+    """Whether somebody drew it: no detected cell, no tile, no core of an array.
+
+    QuPath before 0.3 says it in the `id` alone; scripts write that `id` beside an `objectType`.
+    """
+    if "objectType" in properties:
+        return bool(properties["objectType"] == "annotation")
+    return feature.get("id") not in _NOT_DRAWN
 
 
 def _is_of_qupath(content: Any) -> bool:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_EXCLUDING_GROUPS = frozenset({"_2", "exclusion", "negative"})
-"""ASAP groups of CAMELYON16 (`_2`, `Exclusion`) and of its reviewers whose areas are not tumour."""
+_EXCLUDING_GROUPS = frozenset({"_2", "exclusion", "negative", "normal"})
+"""ASAP groups of CAMELYON16 (`_2`, `Exclusion`), of its reviewers and of CAMELYON17 (`normal`)
+whose areas are not tumour."""
 _POINTS_AND_LINES = frozenset({"dot", "pointset", "measurement"})
 _MAX_GROUPS = 50
 """Groups in groups that are followed upwards."""
@@ -31,7 +32,8 @@ def parse_xml(data: bytes) -> Outlines:
     """Read the outlines of an XML file, told apart by its root.
 
     Classes: ASAP's group and the groups that it is part of; ImageScope's layer by name and
-    description, and the text of the region.
+    description, and the text of the region. A group that excludes has its own name alone, a
+    negative region of ImageScope none.
 
     Raises
     ------
@@ -81,12 +83,13 @@ def _asap(root: Element) -> Outlines:
         if annotation.get("Type", "").lower() in _POINTS_AND_LINES:
             continue
         groups = _with_parents(annotation.get("PartOfGroup", ""), parent_of)
+        excludes = bool(groups) and groups[0].lower() in _EXCLUDING_GROUPS
         shapes.append(
             Outline(
                 name=f"annotation {number} (`{annotation.get('Name', '')[:40]}`)",
                 parts=((_vertices(annotation, "Coordinates/Coordinate"),),),
-                classes=groups,
-                use="cut" if groups and groups[0].lower() in _EXCLUDING_GROUPS else "area",
+                classes=groups[:1] if excludes else groups,
+                use="cut" if excludes else "area",
             )
         )
     return Outlines(tuple(shapes))
@@ -104,9 +107,12 @@ def _with_parents(group: str, parent_of: Mapping[str, str]) -> tuple[str, ...]:
 def _image_scope(root: Element) -> Outlines:
     shapes = []
     number = 0
-    for layer in root.iterfind("Annotation"):
+    for place, layer in enumerate(root.iterfind("Annotation")):
         classes = _layer_names(layer)
-        for region in layer.iterfind("Regions/Region"):
+        regions = list(layer.iterfind("Regions/Region"))
+        # A negative region is the layer's own; a layer of nothing else is meant for all.
+        alone = all(region.get("NegativeROA") == "1" for region in regions)
+        for region in regions:
             number += 1
             kind = region.get("Type", "0")
             if kind in _SCOPE_LINES:
@@ -116,12 +122,14 @@ def _image_scope(root: Element) -> Outlines:
             if kind == _SCOPE_ELLIPSE and len(vertices) == 2:
                 vertices = _ellipse(vertices, name).tolist()
             text = region.get("Text", "").strip()
+            cut = region.get("NegativeROA") == "1"
             shapes.append(
                 Outline(
                     name=name,
                     parts=((vertices,),),
-                    classes=(*classes, text) if text else classes,
-                    use="cut" if region.get("NegativeROA") == "1" else "area",
+                    classes=() if cut else (*classes, text) if text else classes,
+                    use="cut" if cut else "area",
+                    layer=None if alone else place,
                 )
             )
     return Outlines(tuple(shapes), drawn_on=DrawnOn(mpp=_mpp(root)))

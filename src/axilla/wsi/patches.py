@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 _STRIP_PX = 16_000_000
 """Most pixels read at once: a strip across a whole slide is cut where it would be larger."""
 _MAX_OPEN = 16
-"""Most images of one slide held open at once: flat ones are held decoded."""
+"""Most images of one slide held open at once."""
+_MAX_HELD = 256 << 20
+"""Most bytes of images that are held decoded beside the one that is read."""
 
 
 class OpenImage(Protocol):
@@ -256,7 +258,10 @@ class _Images:
         if image in self._readers:
             self._readers.move_to_end(image)
             return self._readers[image]
-        while len(self._readers) >= self._max_open:
+        while self._readers and (
+            len(self._readers) >= self._max_open
+            or sum(held.held_bytes for held in self._readers.values()) > _MAX_HELD
+        ):
             self._readers.popitem(last=False)[1].close()
         reader = self._open_image(
             image,

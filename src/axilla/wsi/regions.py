@@ -11,6 +11,7 @@ from axilla.core.errors import AnnotationError
 from axilla.core.types import Region
 from axilla.wsi.annotations import read_annotation
 from axilla.wsi.ready import ready_regions
+from axilla.wsi.scale import slide_mpp
 from axilla.wsi.slides import open_slide
 from axilla.wsi.tissue import find_tissue
 
@@ -54,7 +55,8 @@ def find_regions(
     AnnotationError
         An annotation is asked for and missing, cannot be read, or is one for several images.
     SlideError
-        An image that is searched for tissue cannot be read.
+        An image that is searched for tissue cannot be read, or table and file contradict each other
+        on its µm/px.
     """
     if mode == "whole":
         return _whole(slide)
@@ -69,7 +71,8 @@ def find_regions(
         with open_image(
             image, slide_id=slide.slide_id, patient_id=slide.patient_id, max_px=slide.max_px
         ) as reader:
-            found.extend(find_tissue(reader, image=image))
+            mpp = slide_mpp(slide, reader.mpp, image=image)
+            found.extend(find_tissue(reader, image=image, mpp=mpp))
     return tuple(
         Region(index=index, image=region.image, polygon=region.polygon, source=region.source)
         for index, region in enumerate(found)

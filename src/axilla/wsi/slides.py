@@ -42,6 +42,11 @@ class SlideReader(Protocol):
         """µm per level-0 pixel, None where the file does not say."""
         ...
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of pixels that stay in memory as long as it is open."""
+        ...
+
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Pixels of level 0 as RGB [height, width, 3]; what lies outside the slide is white.
 

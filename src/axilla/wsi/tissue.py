@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely import MultiPolygon, Polygon
 
+    from axilla.core.types import MicronsPerPixel
     from axilla.wsi.slides import SlideReader
 
 _THUMBNAIL_UM = 4.0
@@ -44,16 +45,24 @@ _BLACK_DENSITY, _BLACK_CHROMA = 0.3, 0.2
 """Denser than the first and with less colour, relative to density, than the second is black."""
 
 
-def find_tissue(reader: SlideReader, *, image: Path, max_side: int = 2048) -> tuple[Region, ...]:
+def find_tissue(
+    reader: SlideReader,
+    *,
+    image: Path,
+    mpp: MicronsPerPixel | None = None,
+    max_side: int = 2048,
+) -> tuple[Region, ...]:
     """Outline the stained tissue of a slide; see `tissue_mask` for the rule.
 
     Parameters
     ----------
     reader
-        The open slide. Where it says its µm/px, lengths are in µm; else its longer side counts as
-        10 mm, so that they are relative to the image.
+        The open slide.
     image
         Its file, for the regions.
+    mpp
+        µm per level-0 pixel where others than the slide say it. Where nobody does, its longer side
+        counts as 10 mm, so that lengths are relative to the image.
     max_side
         Longer side, in pixels, of the thumbnail that is looked at; never finer than 4 µm/px.
 
@@ -62,7 +71,7 @@ def find_tissue(reader: SlideReader, *, image: Path, max_side: int = 2048) -> tu
     One region a piece in level-0 pixels, from top to bottom; none where there is only glass.
     """
     longer = max(reader.size)
-    um_level0 = reader.mpp or _UNKNOWN_SIDE_UM / longer
+    um_level0 = mpp or reader.mpp or _UNKNOWN_SIDE_UM / longer
     side = min(max_side, max(1, round(longer * um_level0 / _THUMBNAIL_UM)))
     rgb, scale = reader.thumbnail(side)
     mask = tissue_mask(rgb, um_per_px=um_level0 * scale)
@@ -122,6 +131,8 @@ def tissue_mask(rgb: NDArray[np.uint8], *, um_per_px: float) -> NDArray[np.uint8
     mask = _morph(mask, cv2.MORPH_CLOSE, radius_px=_BRIDGED_UM / um_per_px)
     mask = _morph(mask, cv2.MORPH_OPEN, radius_px=_THINNEST_UM / um_per_px)
     mask = _without_small(mask, least_px=_LEAST_PIECE_UM2 / um_per_px**2)
+    if not mask.any():
+        return mask  # a very small image is no hole in tissue
     holes = _without_small(1 - mask, least_px=_LEAST_HOLE_UM2 / um_per_px**2)
     return np.asarray(1 - holes, dtype=np.uint8)
 
