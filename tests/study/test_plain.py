@@ -130,12 +130,16 @@ def test_nothing_is_said_where_nobody_was_tested() -> None:
 
 def test_folds_are_no_test_cohort() -> None:
     folds = metrics(PAPER) | {"folds": {"clinical": {}}}
+    for entry in folds["methods"].values():
+        entry["test"]["by_own_folds"] = True
     told = plain_sentences(study(), ("N0", "N(+)"), folds)
     assert "of this study (630, each scored by models that had not seen them)" in told[0]
-    assert "(the mean of the folds' own)" in told[1]
+    threshold = next(iter(folds["methods"].values()))["test"]["threshold"]
+    assert f"at the thresholds of each patient's own folds ({threshold:.3f} in the mean)" in told[1]
     table = plain_table(("N0", "N(+)"), folds)
     assert table is not None
     assert "out-of-fold" in table.title
+    assert table.notes[-1].startswith("The threshold is the mean of all folds'")
 
 
 def test_of_many_methods_one_of_each_kind_is_told() -> None:

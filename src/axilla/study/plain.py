@@ -97,6 +97,12 @@ def plain_sentences(
     return tuple(sentences)
 
 
+_BY_FOLDS = (
+    "The threshold is the mean of all folds'; each patient is called at those of the folds that "
+    "tested the patient."
+)
+
+
 def plain_table(
     classes: Sequence[str], metrics: Mapping[str, Any], *, wording: Wording | None = None
 ) -> Table | None:
@@ -125,6 +131,7 @@ def plain_table(
                 "Whole numbers that add up to 100, with 95% Clopper-Pearson intervals of the "
                 "shares, rounded outwards. Counts of patients: figures/confusion_<method>_test.svg."
             ),
+            *([_BY_FOLDS] if any(e.get("by_own_folds") for e in tested.values()) else []),
         ),
         csv_name="of_100_patients.csv",
         number_columns=tuple(range(1, len(COLUMNS))),
@@ -190,9 +197,13 @@ def _method_sentence(
         if config.endpoint in STAGED
         else f"Among these {called} (95% CI {bounds}), "
     )
+    at = (
+        f"at the thresholds of each patient's own folds ({entry['threshold']:.3f} in the mean)"
+        if entry.get("by_own_folds")
+        else f"at the threshold {entry['threshold']:.3f} ({chosen})"
+    )
     return (
-        f"{method_title(name)}: at the threshold {entry['threshold']:.3f} "
-        f"({chosen}), the model would call {shown['tp'] + shown['fp']} of the "
+        f"{method_title(name)}: {at}, the model would call {shown['tp'] + shown['fp']} of the "
         f"100 {positive}, {shown['tp']} of them rightly, and {called} {negative}. {spared}"
         f"{shown['fn']} who are {positive} would have been missed "
         f"(95% CI {_bounds(counts['fn'], entry['n'])})."

@@ -56,7 +56,8 @@ def figures_of(
     found += _class_curves(layout, metrics, titles["test"])
     binary = not any("auc_by_class" in e for by in metrics["methods"].values() for e in by.values())
     at = (
-        f"Confusion matrix at the threshold ({told.threshold or rule_text(config)})."
+        f"Confusion matrix at the threshold{_whose(metrics)} "
+        f"({told.threshold or rule_text(config)})."
         if binary
         else "Confusion matrix: the likeliest class is called."
     )
@@ -112,6 +113,11 @@ def _class_curves(layout: Layout, metrics: Mapping[str, Any], title: str) -> lis
                 )
             )
     return found
+
+
+def _whose(metrics: Mapping[str, Any]) -> str:
+    entries = [e for by in metrics["methods"].values() for e in by.values()]
+    return " of each patient's folds" if any(e.get("by_own_folds") for e in entries) else ""
 
 
 def rule_text(config: StudyConfig) -> str:

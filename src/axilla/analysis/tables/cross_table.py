@@ -51,7 +51,8 @@ def cross_table(
 
 def _of_two(entry: Mapping[str, Any], classes: Sequence[str], reference: str) -> PrintedTable:
     counts, (negative, positive) = entry["confusion"], classes
-    at = f"{entry['threshold']:.3f}"
+    by_folds = entry.get("by_own_folds")
+    at = "the threshold of its folds" if by_folds else f"{entry['threshold']:.3f}"
     said = {
         f"{positive}: at or above {at}": (counts["tp"], counts["fp"], "ppv"),
         f"{negative}: below {at}": (counts["fn"], counts["tn"], "npv"),
