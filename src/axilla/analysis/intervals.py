@@ -86,9 +86,9 @@ def logit_predictive_value(
     Returns
     -------
     Estimate
-        Fractions. Where a cell that the logit needs is zero the value stands, the bounds are NaN
-        and the reason names the cell; where nobody was called positive (negative) the value is
-        NaN too.
+        Fractions. Where a cell that the logit needs is zero, or everybody was called alike, the
+        value stands, the bounds are NaN and the reason says so; where nobody was called positive
+        (negative) the value is NaN too.
 
     Notes
     -----
@@ -124,6 +124,11 @@ def logit_predictive_value(
         share = prevalence if of == "ppv" else 1 - prevalence
     logit = math.log(right / own * share) - math.log(wrong / other * (1 - share))
     variance = counts.fn / own / right + counts.tn / other / wrong
+    if variance == 0:
+        return Estimate(
+            _expit(logit),
+            reason=f"everybody was called {called}, so the logit interval has no width",
+        )
     half = _normal_quantile(level) * math.sqrt(variance)
     return Estimate(_expit(logit), _expit(logit - half), _expit(logit + half))
 

@@ -57,7 +57,10 @@ def test_what_is_missing_is_said():
     entry = binary_entry(np.array([1, 1, 0]), np.array([0.9, 0.8, 0.7]), threshold=0.5)
     table = cross_table(entry, classes=["N0", "N(+)"])
     assert table.frame["Predictive value (%)"].iloc[1] == "NPV –"
-    assert table.notes == ("NPV: no patient was called negative.",)
+    assert table.notes == (
+        "PPV: everybody was called positive, so the logit interval has no width.",
+        "NPV: no patient was called negative.",
+    )
 
 
 def test_without_a_threshold_there_is_no_table():

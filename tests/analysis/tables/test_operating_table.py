@@ -63,6 +63,7 @@ def test_a_figure_that_is_missing_has_its_reason():
     assert table.frame["n below"].tolist() == ["0"]
     assert table.frame["NPV (%)"].tolist() == ["–"]
     assert [note.split(", ", 3)[3] for note in table.notes[2:]] == [
+        "PPV (%): everybody was called positive, so the logit interval has no width.",
         "NPV (%): no patient was called negative.",
         "Missed per 100 spared: no patient would be spared.",
     ]
