@@ -13,6 +13,8 @@ import pytest
 
 from axilla.cli import main
 from axilla.core import store
+from axilla.mil.onnx_export import Exported
+from axilla.study.exporting import OnnxExport
 
 Axilla = Callable[..., tuple[int, str, str]]
 RECORD: dict[str, Any] = {
@@ -119,6 +121,29 @@ def test_names_steer_no_terminal_and_break_no_line(axilla: Axilla, tmp_path: Pat
     _, out, _ = axilla(tmp_path)
     assert "\x1b" not in out
     assert len(out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("prepared", [(), ("cut at 0.5 µm per pixel", "of normalised stain")])
+def test_an_exported_graph_that_takes_prepared_patches_says_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    prepared: tuple[str, ...],
+) -> None:
+    inputs: dict[str, tuple[int | str, ...]] = {"patches": ("patches_in_bag", 3, 24, 24)}
+    graph = Exported(inputs, ("probabilities", "attention"), 1e-7, prepared)
+    made = OnnxExport(graph, without_encoder=None)
+    monkeypatch.setattr("axilla.study.exporting.export_bundle", lambda *_, **__: made)
+    monkeypatch.setattr(sys, "argv", ["axilla", "export-onnx", str(tmp_path), "m.onnx"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note")]
+    told = (
+        "Note: the graph takes patches as the model was trained on them, cut at 0.5 µm per pixel, "
+        "of normalised stain; patches as they come from a slide are scored wrongly."
+    )
+    assert notes == ([told] if prepared else [])
 
 
 def test_no_model_and_no_folder(axilla: Axilla, tmp_path: Path) -> None:

@@ -68,5 +68,10 @@ def export_onnx(
     taken = ", ".join(f"{name} {list(shape)}" for name, shape in graph.inputs.items())
     say(f"{out}: {taken} -> {', '.join(graph.outputs)}")
     say(f"Largest difference from the model on random bags: {graph.largest_difference:.1e}")
+    if graph.prepared:
+        say(
+            "Note: the graph takes patches as the model was trained on them, "
+            f"{', '.join(graph.prepared)}; patches as they come from a slide are scored wrongly."
+        )
     if found.without_encoder is not None:
         say(f"Note: the graph holds the head alone and takes features: {found.without_encoder}.")

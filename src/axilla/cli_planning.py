@@ -89,7 +89,9 @@ def learning_curve(
         exclude_failed=exclude_failed,
         reporter=ConsoleReporter(),
     )
-    for curves in found.values():
+    for endpoint, curves in found.items():
+        if len(found) > 1:
+            say(f"endpoint  {endpoint}")
         say_table(learning_table(curves))
 
 

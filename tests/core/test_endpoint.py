@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from axilla.core.config import ClassesEndpoint, ColumnEndpoint
+from axilla.core.config import ClassesEndpoint, ColumnEndpoint, NodeEndpoint
+from axilla.core.config_choices import class_count
 from axilla.core.endpoint import (
     Outside,
     Unclear,
@@ -13,6 +16,13 @@ from axilla.core.endpoint import (
 )
 
 LABEL = ColumnEndpoint(column="label", negative="benign", positive="malignant")
+
+
+def test_classes_are_counted_as_they_are_named():
+    several = ClassesEndpoint(column="grade", classes=("G1", "G2", "G3", "G4"))
+    endpoints = (*get_args(NodeEndpoint), LABEL, several)
+    assert [class_count(e) for e in endpoints] == [len(class_names(e)) for e in endpoints]
+    assert [class_count(e) for e in endpoints] == [2, 2, 3, 2, 2, 2, 4]
 
 
 @pytest.mark.parametrize(

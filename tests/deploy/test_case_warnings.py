@@ -122,6 +122,12 @@ def test_values_out_of_range_and_missing(
     (told,) = [w for w in found.record.warnings if w.code == "out_of_range"]
     assert told.severe
     assert "`age` is 88 years; the lowest and the highest ten training patients are" in told.text
+    reads = replace(fused.bundle.preprocessor, ranges=((30.0, 80.0), None), centiles=True)  # type: ignore[type-var]
+    older = with_record(fused, training_cohort=None)
+    members = tuple(replace(m, preprocessor=reads) for m in older.bundle.members)
+    older = replace(older, bundle=replace(older.bundle, members=members))
+    (told,) = [w for w in predict_case(older, old).record.warnings if w.code == "out_of_range"]
+    assert "`age` is 88 years; 98% of the training patients have 30 to 80 years" in told.text
     without = {n: v for n, v in case.clinical.items() if n != "age"}
     with pytest.raises(InputProblems, match="`age` is not given, and the model needs it"):
         predict_case(fused, replace(case, clinical=without))

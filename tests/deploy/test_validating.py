@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -229,6 +230,31 @@ def test_cohorts_stand_side_by_side_without_small_groups(home: Study, external: 
     assert found.loc["Patients", "This cohort"] == str(entry["n"])
     assert found.loc["Age, years", "Training"].startswith(f"{record['numbers']['age']['mean']:.2f}")
     assert len(table) < 25, "aggregates, no patient a row"
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_numbers_outside_the_trained_range_are_told_by_what_the_range_is(
+    home: Study, tmp_path: Path, *, older: bool
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model(home), folder)
+    ends = "the lowest and the highest ten training patients are at"
+    record = store.read_json(folder / "model.json")
+    low, high = record["clinical"]["ranges"][0]
+    told = f"{low:.4g} to {high:.4g}"
+    if older:
+        record["clinical"] |= {"version": 2, "ranges": [[31, 79], [0.8, 5.5]]}
+        del record["clinical"]["centiles"]
+        (folder / "model.json").write_text(json.dumps(record), encoding="utf-8")
+        ends, told = "98% of the training patients have", "31 to 79"
+    frame = patients(100, seed=3)
+    frame.loc[:11, "age"] = 95
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    study = home[0].model_copy(update={"cohort": tmp_path / "table.csv"})
+    page = page_of(validate(folder, study, out=tmp_path / "out"))
+    (said,) = re.findall(r"`age` of (\d+) of 100 patients lies outside ([^(]+) \(([^)]+)\)", page)
+    assert 12 <= int(said[0]) <= 16
+    assert said[1:] == (told, f"{ends} these")
 
 
 def test_wrong_inputs_are_told_together_with_a_remedy_that_helps(

@@ -115,19 +115,21 @@ def test_the_training_range_is_kept_of_groups_only(three, patient):
         }
     )
     fitted = fit_preprocessor([*many, *gaps], config=declared)
-    assert fitted.ranges == ((1.0, 99.0), (0.0, 1.0))
+    # The means of 0 to 9 and of 91 to 100: no figure of a single patient.
+    assert fitted.ranges == ((4.5, 95.5), (0.0, 1.0))
     assert fitted.units == ("years", None)
-    assert fitted.out_of_range(patient("z", age=99.0, size=0.5)) == ()
+    assert fitted.out_of_range(patient("z", age=95.5, size=0.5)) == ()
     assert fitted.out_of_range(patient("z", age=None, size=None)) == ()
     little = "so the model knows little of such patients."
+    ends = "the lowest and the highest ten training patients are at"
     assert fitted.out_of_range(patient("z", age=120.0, size=2.0)) == (
-        f"`age` is 120 years; 98% of the training patients have 1 to 99 years, {little}",
-        f"`size` is 2; 98% of the training patients have 0 to 1, {little}",
+        f"`age` is 120 years; {ends} 4.5 to 95.5 years, {little}",
+        f"`size` is 2; {ends} 0 to 1, {little}",
     )
-    nine = fit_preprocessor(
-        [*many[:9], *(patient(f"h{i}", age=None, size=1.0) for i in range(50))], config=declared
-    )
-    assert nine.ranges[0] is None
+    unknown = [patient(f"h{i}", age=None, size=1.0) for i in range(50)]
+    for known in (9, 10, 29, 30):
+        some = fit_preprocessor([*many[:known], *unknown], config=declared)
+        assert some.ranges[0] == (None if known < 30 else (4.5, 24.5))
 
 
 VERSION_1 = {
@@ -148,8 +150,21 @@ def test_a_preprocessor_of_an_older_bundle_does_what_it_did(patient):
     assert Preprocessor.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
 
 
+def test_ranges_of_an_older_bundle_are_told_as_the_centiles_that_they_are(patient):
+    older = VERSION_1 | {"version": 2, "ranges": [[31.0, 78.0], None], "units": ["years", None]}
+    fitted = Preprocessor.from_json(older)
+    (told,) = fitted.out_of_range(patient("z", age=120.0))
+    assert told == (
+        "`age` is 120 years; 98% of the training patients have 31 to 78 years, so the model knows "
+        "little of such patients."
+    )
+    again = Preprocessor.from_json(json.loads(json.dumps(fitted.to_json())))
+    assert again == fitted, "written again, they are still told as such"
+    assert not Preprocessor.is_current(again.to_json())
+
+
 def test_a_preprocessor_of_a_newer_axilla_is_refused():
-    with pytest.raises(StoreError, match=r"is of version 9; .* up to 2\. Update axilla"):
+    with pytest.raises(StoreError, match=r"is of version 9; .* up to 3\. Update axilla"):
         Preprocessor.from_json({**VERSION_1, "version": 9})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,7 @@ def test_the_graph_says_what_it_is(tmp_path: Path):
     bundle = make_bundle(encoder=False, clinical=(2, 3), members=2)
     exported = export_onnx(bundle, tmp_path / "m.onnx", encoder=None)
     assert exported.inputs == {"features": ("patches_in_bag", 12), "clinical": (7,)}
-    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
-    said = session.get_modelmeta().custom_metadata_map
+    said = metadata(tmp_path / "m.onnx")
     assert said["axilla.classes"] == '["N0", "N(+)"]'
     assert said["axilla.threshold"] == "0.25"
     assert said["axilla.clinical"] == ('["age", "er=a", "er=b", "age", "er=a", "er=b", "er=c"]')
@@ -138,6 +138,42 @@ def test_a_frozen_encoder_is_shared_by_the_heads(tmp_path: Path):
     wanted, _ = scores_of(bundle, encoder(torch.from_numpy(patches)), [None, None])
     found = session.run(None, {"patches": patches})[0]
     np.testing.assert_allclose(found, wanted.mean, atol=1e-5, rtol=0)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a graph says of itself."""
+    session = onnxruntime.InferenceSession(str(path))
+    return dict(session.get_modelmeta().custom_metadata_map)
+
+
+STAIN = {"method": "reinhard", "target": {"means": [1.0, 2.0, 3.0]}, "seed": 8888}
+
+
+@pytest.mark.parametrize("encoder", [True, False])
+@pytest.mark.parametrize(("stain", "mpp"), [(None, None), (STAIN, 0.5)])
+def test_a_graph_of_patches_says_what_must_be_done_to_them(
+    tmp_path: Path, *, encoder: bool, stain: dict[str, object] | None, mpp: float | None
+):
+    bundle = make_bundle(encoder=encoder)
+    patches = {"size": 24, "mpp": mpp}
+    bundle = replace(bundle, record={**bundle.record, "patches": patches, "stain": stain})
+    exported = export_onnx(bundle, tmp_path / "m.onnx", encoder=None)
+    said = metadata(tmp_path / "m.onnx")
+    if not encoder:
+        assert exported.prepared == ()
+        assert not {"axilla.patches", "axilla.stain", "axilla.stain_use"} & set(said)
+        return
+    assert json.loads(said["axilla.patches"]) == patches
+    assert json.loads(said["axilla.stain"]) == stain
+    if stain is None:
+        assert exported.prepared == ()
+        assert "as the scanner gave them" in said["axilla.stain_use"]
+        return
+    assert "brought to the target in axilla.stain" in said["axilla.stain_use"]
+    assert exported.prepared == (
+        "cut at 0.5 µm per pixel",
+        "of normalised stain (reinhard, each slide's own brought to the target in axilla.stain)",
+    )
 
 
 def test_a_graph_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

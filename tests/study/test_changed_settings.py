@@ -16,6 +16,7 @@ import torch
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.errors import InputProblems
+from axilla.core.methods import method_title
 from axilla.core.progress import Silent
 from axilla.mil import training as loop
 from axilla.study.chain import run
@@ -103,6 +104,29 @@ def test_a_training_slide_that_is_another_s_trains_anew(
     moved = more | {"patient_id": "p21", "nodes": 1}
     run(make([*rows[:21], moved, *rows[21:]], split=GIVEN), until="predict")
     assert work["train"] == 2
+
+
+def test_another_order_of_the_methods_is_followed_and_trains_nothing(
+    rows: Rows, make: Make, work: Counter[str]
+) -> None:
+    names = ["dl-cnb", "dl-cnb-mean", "dl-cnb-max"]
+    for order in (names, [names[2], names[0], names[1]]):
+        config = make(rows, split=GIVEN, methods=order, threshold=0.5)
+        metrics = run(config, until="evaluate").metrics
+        assert metrics is not None
+        assert list(metrics["methods"]) == order
+        compared = [(c["a"], c["b"]) for c in metrics["comparisons"] if c["cohort"] == "test"]
+        assert compared == [
+            (order[0], order[1]), (order[0], order[2]), (order[1], order[2]),
+        ]  # fmt: skip
+        found = store.read_predictions(config.out / "predictions.csv")["method"]
+        assert list(dict.fromkeys(found)) == order
+        table2 = pd.read_csv(config.out / "tables" / "table2.csv", dtype=str)
+        titles = [method_title(name) for name in order]
+        assert list(dict.fromkeys(table2["Method"].dropna())) == titles
+    assert (work["train"], work["evaluate_predictions"]) == (3, 2)
+    run(config, until="evaluate")
+    assert work["evaluate_predictions"] == 2
 
 
 @pytest.mark.parametrize("place", ["write_bytes", "write_json"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from axilla.analysis.metrics import evaluate
 from axilla.core import store
 from axilla.core.config import StudyConfig
+from axilla.core.errors import InputProblems
 from axilla.study.chain import check, run
 
 
@@ -66,6 +69,45 @@ def test_check_names_every_patient_with_an_unseen_category(study):
     )
     unknown = {"categorical": ["er"], "unseen": "unknown"}
     assert check(study(frame, clinical=unknown)) == ()
+
+
+def blank(path: Path) -> None:
+    """Make a slide white."""
+    cv2.imwrite(str(path), np.full((96, 96, 3), 255, np.uint8))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_category_whose_only_training_patient_leaves_at_tiling_stops_before_training(
+    plain_study: Callable[..., dict[str, Any]], work: Counter[str], *, several: bool
+) -> None:
+    split = ["train"] * 6 + ["val"] * 4 + ["test"] * 4
+    er = {0: "low", 12: "low"}
+    rows = [f"p{i},{40 + i},{er.get(i, 'high')},{i % 2},{split[i]}" for i in range(14)]
+    settings = plain_study(
+        rows, [f"p{i}" for i in range(14)], header="patient_id,age,er,nodes,split"
+    )
+    if several:
+        turned = {"column": "nodes", "negative": "1", "positive": "0"}
+        settings["endpoints"] = [settings.pop("endpoint"), turned]
+    settings |= {
+        "regions": "whole", "methods": ("dl-cnb", "clinical"), "split": {"column": "split"},
+        "clinical": {"numeric": ["age"], "categorical": ["er"]},
+    }  # fmt: skip
+    blank(settings["slides"] / "p0.png")
+    config = StudyConfig.model_validate(settings)
+    assert check(config) == ()
+    with pytest.raises(InputProblems) as caught:
+        run(config, exclude_failed=True)
+    (problem,) = caught.value.problems
+    assert (problem.patient, problem.code) == ("p12", "unseen")
+    assert problem.cause == (
+        "without the patients who left after the inputs were checked (p0), `er` is 'low', which no "
+        "training patient has (high)."
+    )
+    assert (work["cut_patches"], work["train"], work["fit_logistic"]) == (14, 0, 0)
+    unknown = {"clinical": settings["clinical"] | {"unseen": "unknown"}}
+    result = run(StudyConfig.model_validate(settings | unknown), until="train", exclude_failed=True)
+    assert [e.patient_id for e in result.cohort.excluded] == ["p0"]
 
 
 def test_all_that_was_made_up_is_counted_and_told(study):

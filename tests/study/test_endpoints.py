@@ -161,6 +161,19 @@ def test_three_grades_are_measured_and_shown(table: Callable[..., dict[str, Any]
     assert not (config.out / "figures" / "decision_curve.svg").exists()
 
 
+@pytest.mark.usefixtures("coarse_pictures")
+@pytest.mark.parametrize("endpoint", [GRADE, "n0-vs-n1-2-vs-n3plus"])
+def test_three_classes_have_no_threshold_and_need_nobody_to_choose_it_on(
+    table: Callable[..., dict[str, Any]], endpoint: Any
+) -> None:
+    without = {"split": {"test": 0.2, "validation": 0}}
+    metrics = run(study(table(endpoint=endpoint, **without)), until="evaluate").metrics
+    assert metrics is not None
+    assert list(metrics["methods"]["clinical"]) == ["train", "test"]
+    with pytest.raises(ValueError, match="threshold: is chosen on the validation cohort"):
+        study(table(endpoints=[endpoint, "n0-vs-npos"], **without))
+
+
 @pytest.mark.usefixtures("coarse_pictures", "drawn")
 def test_three_node_stages_have_the_sentinel_question_answered(
     table: Callable[..., dict[str, Any]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from axilla.core.errors import ConfigError
 from axilla.core.progress import Silent
 from axilla.mil.clinical import fit_logistic
 from axilla.study import learning
-from axilla.study.chain import prepare
+from axilla.study.chain import check, prepare
 from axilla.study.learning import learn_curves
 
 HEADER = "patient_id,age,tumor_size_cm,er,pr,her2,nodes,split"
@@ -135,6 +136,98 @@ def test_images_are_embedded_once_and_trained_on_each_part(
     assert work["extract_features"] == embedded
 
 
+def test_endpoints_share_slides_and_features_with_their_curves(
+    frozen_settings: dict[str, Any], tmp_path: Path, coarse_pictures: None,
+    work: dict[str, int], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Each has a folder of its own, below which its trainings lie; two are of one column."""
+    real, encoders = learning.fit_bundle, []
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        bundle = real(*args, **kwargs)
+        encoders.append(bundle.record["encoder"])
+        return bundle
+
+    monkeypatch.setattr(learning, "fit_bundle", watched)
+    turned = [
+        {"column": "pr", "negative": one, "positive": other}
+        for one, other in (("negative", "positive"), ("positive", "negative"))
+    ]
+    settings = {k: v for k, v in frozen_settings.items() if k != "endpoint"} | {
+        "endpoints": turned, "methods": ("dl-cnb",), "out": tmp_path / "out",
+        "split": {"seed": 1, "test": 0.2, "validation": 0.25},
+    }  # fmt: skip
+    config = StudyConfig.model_validate(settings)
+    found = learn_curves(config, shares=(0.5, 1), repeats=1, reporter=Silent())
+    names = ["pr-negative-vs-positive", "pr-positive-vs-negative"]
+    assert list(found) == names
+    assert work["train"] == 4
+    assert not [told for told in encoders if told["weights_digest"] is None]
+    assert not [told for told in encoders if told["computing"] is None]
+    for name in names:
+        written = store.read_json(config.out / name / "learning_curve.json")
+        assert written["methods"]["dl-cnb"] == found[name]["dl-cnb"].as_json()
+        assert [len(p["values"]) for p in written["methods"]["dl-cnb"]["points"]] == [1, 1]
+
+
+def _rare(folder: Path, *, ages: int = 100) -> StudyConfig:
+    """`_clinical` with `her2` equivocal in one patient who trains and in one who validates.
+
+    `age` varies among the first `ages` patients alone.
+    """
+    settings = _clinical(folder)
+    table = Path(settings["cohort"])
+    rows = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()]
+    rows[1][5] = rows[101][5] = "equivocal"
+    for row in rows[1 + ages :]:
+        row[1] = "50"
+    table.write_text("\n".join(map(",".join, rows)) + "\n", encoding="utf-8")
+    return StudyConfig.model_validate(settings)
+
+
+def test_a_category_that_a_part_lacks_does_not_stop_the_curve(
+    tmp_path: Path, coarse_pictures: None
+) -> None:
+    config = _rare(tmp_path)
+    assert config.clinical.unseen == "error"
+    assert check(config) == ()
+    curve = learn_curves(config, repeats=3, reporter=Silent())["n0-vs-npos"]["clinical"]
+    assert [len(point.values) for point in curve.points] == [3, 3, 3, 1]
+    (note,) = curve.notes
+    assert re.fullmatch(
+        r"in \d trainings no training patient had `her2` 'equivocal', which validation patients "
+        "have: it was taken for none of the known categories", note,
+    )  # fmt: skip
+    (fitting,) = prepare(config, exclude_failed=False, reporter=Silent())
+    (split,) = fitting.partitions
+    model = fit_logistic(fitting.patients(split, "train"), classes=2, config=config.clinical)
+    validating = fitting.patients(split, "val")
+    area = auc([p.label for p in validating], model.predict(validating)[:, 1])
+    assert curve.points[-1].mean == pytest.approx(area, abs=1e-12), "all patients: as it was"
+    page = (config.out / "tables" / "learning_curve.html").read_text(encoding="utf-8")
+    assert "taken for none of the known categories" in page
+
+
+def test_a_part_that_cannot_be_learned_from_is_left_out_with_its_reason(
+    tmp_path: Path, coarse_pictures: None
+) -> None:
+    config = _rare(tmp_path, ages=1)
+    assert check(config) == ()
+    curve = learn_curves(config, repeats=3, reporter=Silent())["n0-vs-npos"]["clinical"]
+    constant = [note for note in curve.notes if "`age` does not vary" in note]
+    trained = sum(len(point.values) for point in curve.points)
+    assert constant
+    assert len(constant) + trained == 10
+    assert constant[0] == (
+        "25% of the training patients, repeat 1, was not trained: this share is too small, `age` "
+        "does not vary among the training patients"
+    )
+    written = store.read_json(config.out / "learning_curve.json")
+    assert written["methods"]["clinical"]["notes"] == list(curve.notes)
+    only = learn_curves(config, shares=(0.1,), repeats=1, reporter=Silent())
+    assert only["n0-vs-npos"]["clinical"].points == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -171,6 +264,16 @@ def test_the_command(
     assert lines[2].startswith("Clinical data only")
     assert lines[-1].endswith("nothing is said of more patients: a law needs 4 sizes, and there "
                               "are 2.")  # fmt: skip
+    both = [{"column": "nodes", "negative": a, "positive": b} for a, b in ("01", "10")]
+    several = {k: v for k, v in _clinical(tmp_path).items() if k != "endpoint"} | {
+        "endpoints": both
+    }
+    study.write_text(yaml.safe_dump(several), encoding="utf-8")
+    assert call("--shares", "1", "--repeats", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    named = [line for line in lines if line.startswith("endpoint")]
+    assert named == ["endpoint  nodes-0-vs-1", "endpoint  nodes-1-vs-0"]
+    assert len([line for line in lines if line.startswith("Clinical data only  ")]) == 2
     assert call("--shares", "half") == 2
     assert "is no list of fractions" in capsys.readouterr().err
     assert call("--shares", "0.5,2") == 2

@@ -232,6 +232,28 @@ def test_finished_models_of_an_earlier_version_are_completed_without_training(
     assert {p: p.stat().st_mtime_ns for p in config.out.rglob("*.*")} == written
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_ranges_that_told_of_single_patients_are_replaced_without_training(
+    whole: StudyConfig, again: Again, work: Counter[str], *, own: bool
+) -> None:
+    config = again(whole)
+    older = {"version": 2, "ranges": [[31.5, 77.25], [0.5, 4.5]]}
+    for path in (config.out / "models").rglob("model.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["clinical"] is None:
+            continue
+        first = record["members"][0] if own else record
+        first["clinical"] = {**record["clinical"], **older}
+        del first["clinical"]["centiles"]
+        path.write_text(json.dumps(record), encoding="utf-8")
+    run(config, until="predict")
+    assert work["train"] == work["fit_logistic"] == 0
+    found = contents(config)
+    assert "77.25" not in json.dumps({n: v for n, v in found.items() if n.endswith(".json")})
+    if not own:
+        assert found == contents(whole)
+
+
 def test_another_threshold_keeps_all_of_it(
     whole: StudyConfig, again: Again, work: Counter[str]
 ) -> None:
@@ -338,3 +360,9 @@ def test_the_ensemble_of_folds_has_one_of_everybody_s_features(
     downgrade(config)
     run(config, until="train")
     assert store.read_model_record(folder / "ensemble") == whole
+    clinical = folder.parent / "clinical" / "ensemble" / "model.json"
+    record = json.loads(clinical.read_text(encoding="utf-8"))
+    centiles = record["clinical"] | {"version": 2, "ranges": [[31.5, 77.25], [0.5, 4.5]]}
+    clinical.write_text(json.dumps(record | {"clinical": centiles}), encoding="utf-8")
+    run(config, until="train")
+    assert json.loads(clinical.read_text(encoding="utf-8")) == record

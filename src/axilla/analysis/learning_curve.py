@@ -86,6 +86,8 @@ class LearningCurve:
     points: tuple[LearningPoint, ...]
     law: PowerLaw | None
     reason: str | None = None
+    notes: tuple[str, ...] = ()
+    """What else must be known of the trainings, such as those that could not be made."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry of `learning_curve.json`."""
@@ -93,7 +95,9 @@ class LearningCurve:
             "points": [point.as_json() for point in self.points],
             "law": None if self.law is None else self.law.as_json(),
         }
-        return entry | ({} if self.reason is None else {"reason": self.reason})
+        if self.reason is not None:
+            entry["reason"] = self.reason
+        return entry | ({"notes": list(self.notes)} if self.notes else {})
 
 
 def nested_subsets(

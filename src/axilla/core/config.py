@@ -33,6 +33,7 @@ from axilla.core.config_choices import (
     SensitivityThreshold,
     Split,
     Threshold,
+    class_count,
     endpoint_name,
     parse_threshold,
 )
@@ -230,10 +231,11 @@ class StudyConfig(Strict):
 
     @property
     def needs_validation(self) -> bool:
-        """Whether the threshold is chosen on the validation cohort."""
-        return self.threshold == "youden-validation" or isinstance(
+        """Whether a threshold is chosen on the validation cohort; three classes have none."""
+        by_rule = self.threshold == "youden-validation" or isinstance(
             self.threshold, SensitivityThreshold | NpvThreshold
         )
+        return by_rule and any(class_count(study.endpoint) == 2 for study in self.studies)
 
     @model_validator(mode="before")
     @classmethod

@@ -100,6 +100,11 @@ def endpoint_name(endpoint: NodeEndpoint | ColumnEndpoint | ClassesEndpoint) -> 
     return f"{plain[:_FOLDER_LENGTH].rstrip('.-') or 'endpoint'}-vs-{digest}"
 
 
+def class_count(endpoint: NodeEndpoint | ColumnEndpoint | ClassesEndpoint) -> int:
+    """How many classes an endpoint tells apart."""
+    return len(endpoint.split("-vs-") if isinstance(endpoint, str) else endpoint.names)
+
+
 class RandomSplit(Strict):
     """4:1 into training and test, a quarter of training into validation (paper, section 2.2)."""
 

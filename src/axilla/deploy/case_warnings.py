@@ -212,7 +212,7 @@ def _ranges(case: PreparedCase, reads: Preprocessor) -> Iterator[CaseWarning]:
         what = "the lowest and the highest ten training patients are at"
         if low is None or high is None:
             low, high = ranges.get(column) or (None, None)
-            what = "98% of the training patients have"
+            what = reads.ends
         unit = f" {units[column]}" if units.get(column) else ""
         if low is None or high is None:
             yield CaseWarning(

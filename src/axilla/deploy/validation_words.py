@@ -10,6 +10,7 @@ from axilla.analysis.tables.printed import format_number
 from axilla.core.cohort import is_generated
 from axilla.core.errors import StatisticsError
 from axilla.core.methods import method_spec, method_title
+from axilla.core.store.model_record import SMALLEST_GROUP, SMALLEST_RANGE
 from axilla.core.types import COHORT_TITLES, Patient
 from axilla.deploy.cohort_difference import Summary
 from axilla.deploy.feature_distance import FeatureDistances
@@ -42,6 +43,8 @@ WANTED_WIDTH = 0.1
 LEAST_EVENTS = 100
 """Patients with, and patients without the outcome that an external validation should have."""
 FAR_EXPECTED = 0.05
+BEYOND_MORE = 0.03
+"""So much larger a share than in training lies outside the trained range, where it is told."""
 
 
 def summary(
@@ -251,17 +254,18 @@ def _clinical(bundle: Bundle, patients: Sequence[Patient]) -> Iterator[str]:
     if not isinstance(reads, Preprocessor):
         return
     yield from told_cells(reads.filled(patients), side=TITLE)
+    # Of the training patients themselves about five at either end lie beyond the mean of ten.
+    trained = (bundle.record.get("training_cohort") or {}).get("patients", SMALLEST_RANGE)
+    usual = 0.02 if reads.centiles else SMALLEST_GROUP / trained
     for column, limits in zip(reads.numeric, reads.ranges, strict=False):
         if limits is None:
             continue
         known = [float(v) for p in patients if (v := p.clinical[column]) is not None]
         beyond = sum(not limits[0] <= value <= limits[1] for value in known)
-        # 2% of the training patients themselves lie outside.
-        if known and beyond / len(known) > FAR_EXPECTED:
+        if known and beyond / len(known) > usual + BEYOND_MORE:
             yield (
-                f"`{column}` of {beyond} of {len(known)} patients lies outside {limits[0]:g} to "
-                f"{limits[1]:g}, where 98% of the training patients lie: the model knows little of "
-                "such patients."
+                f"`{column}` of {beyond} of {len(known)} patients lies outside {limits[0]:.4g} to "
+                f"{limits[1]:.4g} ({reads.ends} these): the model knows little of such patients."
             )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from axilla.core.errors import CohortError, StoreError
+from axilla.core.group_means import mean_ends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
     from axilla.core.types import Patient
 
 
-VERSION = 2
-"""Of a preprocessor's JSON: 1 had neither flags, units nor ranges, and refused unseen ones."""
-FEWEST = 10
-"""A range over fewer patients would tell of single ones, and is not kept."""
+VERSION = 3
+"""Of a preprocessor's JSON: 1 had neither flags, units nor ranges, and refused unseen ones; ranges
+of 2 were centiles, which may be the numbers of single patients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,10 @@ class Preprocessor:
     units: tuple[str | None, ...] = ()
     """Of the numbers, None where not declared; empty in a bundle of version 1."""
     ranges: tuple[tuple[float, float] | None, ...] = ()
-    """1st and 99th centile of the numbers in training; None over fewer than 10 patients."""
+    """Means of the ten lowest and of the ten highest numbers in training; None where fewer than 30
+    patients have one."""
+    centiles: bool = False
+    """Whether the ranges are the 1st and 99th centile instead, as in a bundle of version 2."""
 
     @property
     def width(self) -> int:
@@ -130,8 +133,15 @@ class Preprocessor:
                     found.append(Filled(patient.patient_id, column, str(value), flagged=False))
         return tuple(found)
 
+    @property
+    def ends(self) -> str:
+        """What `ranges` are of the training patients, before the words `41 to 70`."""
+        if self.centiles:
+            return "98% of the training patients have"
+        return "the lowest and the highest ten training patients are at"
+
     def out_of_range(self, patient: Patient) -> tuple[str, ...]:
-        """Sentences on numbers that lie outside of almost all that the model was trained on."""
+        """Sentences on numbers that lie at the ends of what the model was trained on, or beyond."""
         found = []
         units = self.units or (None,) * len(self.numeric)
         for column, unit, limits in zip(self.numeric, units, self.ranges, strict=False):
@@ -140,14 +150,19 @@ class Preprocessor:
                 continue
             of = "" if unit is None else f" {unit}"
             found.append(
-                f"`{column}` is {float(value):g}{of}; 98% of the training patients have "
-                f"{limits[0]:g} to {limits[1]:g}{of}, so the model knows little of such patients."
+                f"`{column}` is {float(value):g}{of}; {self.ends} {limits[0]:.4g} to "
+                f"{limits[1]:.4g}{of}, so the model knows little of such patients."
             )
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {"version": VERSION, **asdict(self)}
+
+    @staticmethod
+    def is_current(value: Mapping[str, Any]) -> bool:
+        """Whether what `to_json` gave has the ranges of this version."""
+        return value.get("version") == VERSION and not value.get("centiles")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Preprocessor:
@@ -180,6 +195,8 @@ class Preprocessor:
                 None if limits is None else (float(limits[0]), float(limits[1]))
                 for limits in value.get("ranges", ())
             ),
+            # Told by the values themselves where an older bundle's preprocessor was written again.
+            centiles=bool(value.get("centiles", version == 2)),
         )
 
 
@@ -202,7 +219,7 @@ def fit_preprocessor(patients: Sequence[Patient], *, config: Clinical) -> Prepro
             )
         means.append(float(values.mean()))
         sds.append(float(values.std()))
-        ranges.append(_range(values))
+        ranges.append(mean_ends(sorted(values.tolist())))
     categories, modes = [], []
     for column in config.categorical_names:
         seen = [str(v) for p in patients if (v := p.clinical[column]) is not None]
@@ -229,14 +246,6 @@ def fit_preprocessor(patients: Sequence[Patient], *, config: Clinical) -> Prepro
         units=tuple(column.shown_unit for column in config.numeric),
         ranges=tuple(ranges),
     )
-
-
-def _range(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    """1st and 99th centile; None where so few patients stand behind them that one may be known."""
-    if len(values) < FEWEST:
-        return None
-    low, high = np.percentile(values, [1, 99])
-    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -39,6 +39,11 @@ _CLINICAL_USE = (
     "`column=value` is 1 where the patient has the value, else 0; `column_missing` is 1 where the "
     "value is missing, which then counts as the mean or as the mode."
 )
+_STAIN_USE = (
+    "The input `patches` takes patches of normalised stain, not raw ones: the stain of each slide, "
+    "estimated by axilla.stain's method, is brought to the target in axilla.stain."
+)
+_NO_STAIN_USE = "The input `patches` takes colours as the scanner gave them: none are normalised."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,9 @@ class Exported:
     outputs: tuple[str, ...]
     largest_difference: float
     """Over the bags compared, of probabilities, spread and attention."""
+    prepared: tuple[str, ...] = ()
+    """What must be done to a slide's patches that the graph itself does not do, of each a phrase;
+    empty where it takes features."""
 
 
 class BagGraph(nn.Module):
@@ -187,7 +195,20 @@ def export_onnx(
             )
     shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
     names = tuple(node.name for node in session.get_outputs())
-    return Exported(inputs=shapes, outputs=names, largest_difference=largest)
+    prepared = _prepared(bundle) if "patches" in shapes else ()
+    return Exported(shapes, names, largest_difference=largest, prepared=prepared)
+
+
+def _prepared(bundle: Bundle) -> tuple[str, ...]:
+    """Phrases on patches that are not as the slide has them."""
+    mpp, stain = bundle.record["patches"].get("mpp"), bundle.record.get("stain")
+    found = [] if mpp is None else [f"cut at {mpp:g} µm per pixel"]
+    if stain is not None:
+        found.append(
+            f"of normalised stain ({stain['method']}, each slide's own brought to the target in "
+            "axilla.stain)"
+        )
+    return tuple(found)
 
 
 def _refuse_too_large(graph: BagGraph, path: Path) -> None:
@@ -251,6 +272,8 @@ def _write(graph: BagGraph, example: tuple[Tensor, ...], path: Path, bundle: Bun
         raise ConfigError("torch gave no graph.", "Export with another version of torch.")
     # Held inside the graph: it is read by users as they are, not by code.
     program.model.metadata_props.update(_metadata(bundle, graph))
+    if takes_pixels:
+        program.model.metadata_props.update(_of_patches(bundle))
     program.save(str(path), external_data=False)
 
 
@@ -277,6 +300,16 @@ def _metadata(bundle: Bundle, graph: BagGraph) -> dict[str, str]:
         found["axilla.preprocessors"] = json.dumps([one.to_json() for one in ordered])
         found["axilla.clinical_use"] = _CLINICAL_USE
     return found
+
+
+def _of_patches(bundle: Bundle) -> dict[str, str]:
+    """How the patches are cut, and what is done to their colours, before the graph has them."""
+    stain = bundle.record.get("stain")
+    return {
+        "axilla.patches": json.dumps(bundle.record["patches"]),
+        "axilla.stain": json.dumps(stain),
+        "axilla.stain_use": _NO_STAIN_USE if stain is None else _STAIN_USE,
+    }
 
 
 def _difference(session: Any, graph: BagGraph, bag: tuple[Tensor, ...]) -> float:

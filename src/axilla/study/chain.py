@@ -21,6 +21,7 @@ from axilla.study.aside import take_back
 from axilla.study.case_asking import Case, refuse_absent, refuse_case
 from axilla.study.case_explaining import explain_case
 from axilla.study.cases import asked_cases
+from axilla.study.clinical_checks import check_again
 from axilla.study.describing import describe_cohort, subgroups_of
 from axilla.study.embedding import embed_slides
 from axilla.study.evaluating import MEASURING, evaluate_predictions, write_table
@@ -76,6 +77,7 @@ class StudyResult:
 class _Shared:
     """What all endpoints of a study share: one where there is only one."""
 
+    out: Path
     everybody: Everybody
     partitions: tuple[Partition, ...]
     """Of all patients together."""
@@ -217,13 +219,10 @@ def _prepare(
     """Check, cut, split and embed, for all endpoints at once."""
     if _wanted("train", until):
         check_means(config)
-    everybody = usable_patients(
-        config,
-        exclude_failed=exclude_failed,
-        reporter=reporter,
-        memory=check_memory(config),
+    checked = usable_patients(
+        config, exclude_failed=exclude_failed, reporter=reporter, memory=check_memory(config)
     )
-    cohort = everybody.cohort
+    cohort = checked.cohort
     tiles: Tiles | None = None
     slide_keys: dict[str, str] = {}
     stains: Stains | None = None
@@ -244,10 +243,9 @@ def _prepare(
                 tiles, config=config, exclude_failed=exclude_failed, reporter=reporter
             )
         cohort = tiles.cohort
-    everybody = everybody.following(cohort)
+    everybody = checked.following(cohort)
     partitions = partitions_of(everybody.cohort, config=config)
-    for study, part in zip(everybody.studies, everybody.parts, strict=True):
-        cut_partitions(partitions, part, config=study)  # before anything long is computed
+    check_again(everybody, partitions, checked=checked)
     if tiles is not None and _wanted("embed", until):
         stains = fit_stains(sources, tiles, partitions, config=config)
         slide_keys = dict(tiles.keys)
@@ -256,6 +254,7 @@ def _prepare(
         if config.uses_nuclei:
             nuclei = find_nuclei(tiles, config=config, reporter=reporter)
     return _Shared(
+        out=config.out,
         everybody=everybody,
         partitions=partitions,
         tiles=tiles,
@@ -294,6 +293,7 @@ def _fittings(shared: _Shared) -> tuple[Fitting, ...]:
                 imported=imported,
                 nuclei=shared.nuclei,
                 grids=None if shared.tiles is None else shared.tiles.grids,
+                shared=shared.out,
             )
         )
     return tuple(found)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from axilla.core.cohort_union import Everybody
 from axilla.core.config import StudyConfig
-from axilla.core.errors import Problem
+from axilla.core.errors import InputProblems, Problem
+from axilla.core.split import cut_partitions
 from axilla.core.types import Cohort, Partition
 from axilla.mil.clinical import Preprocessor, fit_preprocessor
+
+_NAMED = 5
+"""So many patients a sentence names; the others are counted."""
 
 
 def unseen_categories(
@@ -40,6 +48,45 @@ def unseen_categories(
             )
             found.setdefault((cell.patient_id, cell.column), problem)
     return list(found.values())
+
+
+def check_again(
+    everybody: Everybody, partitions: Sequence[Partition], *, checked: Everybody
+) -> None:
+    """Stop where the split or the clinical columns no longer do, before anything long is computed.
+
+    Patients who leave when their slides are cut may be the only ones of a category who train, and
+    folds are drawn anew without them.
+
+    Parameters
+    ----------
+    everybody
+        The patients who are left.
+    partitions
+        Of them.
+    checked
+        The patients whose inputs were checked.
+
+    Raises
+    ------
+    CohortError
+        A cohort of the split lacks patients of a class, or a column cannot be learned from.
+    InputProblems
+        Patients have a category that no training patient is left with.
+    """
+    found = []
+    for study, part in zip(everybody.studies, everybody.parts, strict=True):
+        own = cut_partitions(partitions, part, config=study)
+        found.append(unseen_categories(part, own, config=study) if study.uses_clinical else [])
+    problems = everybody.merge(found)
+    left = checked.cohort.labels().keys() - everybody.cohort.labels().keys()
+    if problems and left:
+        named = ", ".join(sorted(left)[:_NAMED])
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        who = f"without the patients who left after the inputs were checked ({named}{more}), "
+        problems = [replace(problem, cause=who + problem.cause) for problem in problems]
+    if problems:
+        raise InputProblems(tuple(problems))
 
 
 def fit_on_training(cohort: Cohort, partition: Partition, *, config: StudyConfig) -> Preprocessor:

@@ -7,11 +7,12 @@ from typing import Any
 
 from axilla.core import store
 from axilla.core.methods import method_spec
+from axilla.core.store.model_record import MODEL_SCHEMA
 from axilla.core.types import Partition
+from axilla.mil.clinical import VERSION, Preprocessor, fit_preprocessor
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout
 from axilla.study.locking import calibration_of, lock_threshold
-from axilla.study.members import is_of_this_version
 from axilla.study.model_records import heatmaps_record, same_but
 from axilla.study.reference import Vectors, cohort_reference
 from axilla.study.scoring import load_bundle
@@ -41,8 +42,10 @@ def bring_up_to_date(
     scale = heatmaps_record(fitting.config, method).get("heatmaps")
     if scale != record.get("heatmaps"):
         changes["heatmaps"] = scale
+    if not all(map(Preprocessor.is_current, _clinical_parts(record))):
+        changes |= _with_ranges(fitting, partition, record)
     other_rule = record["threshold"]["rule"] != fitting.config.model_dump(mode="json")["threshold"]
-    without_calibration = not is_of_this_version(folder)
+    without_calibration = record["schema"] != MODEL_SCHEMA
     spec = method_spec(method)
     without_reference = spec.images and not spec.nuclei and record.get("reference") is None
     if other_rule or without_calibration or without_reference:
@@ -73,3 +76,26 @@ def _summary(
     if before.get("patches") is not None:
         return summary | {name: before[name] for name in ("slide_mpp", "patches")}
     return summary | slide_summary(fitting, method, patients)
+
+
+def _clinical_parts(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The preprocessor of the model, and those that members have of their own."""
+    parts = [record.get("clinical"), *(told.get("clinical") for told in record["members"])]
+    return [part for part in parts if part is not None]
+
+
+def _with_ranges(fitting: Fitting, partition: Partition, record: dict[str, Any]) -> dict[str, Any]:
+    """Parts `clinical` and `members` with ranges of this version.
+
+    Older ones may be the numbers of single patients. The rest of a preprocessor stays as it is, as
+    the model reads its vector.
+    """
+    patients = fitting.patients(partition, "train")
+    fitted = fit_preprocessor(patients, config=fitting.config.clinical)
+    own = {"version": VERSION, "ranges": fitted.to_json()["ranges"], "centiles": False}
+
+    def told(part: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if part is None else {**part, **own}
+
+    members = [{**member, "clinical": told(member.get("clinical"))} for member in record["members"]]
+    return {"clinical": told(record.get("clinical")), "members": members}

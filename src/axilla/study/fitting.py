@@ -44,6 +44,9 @@ class Fitting:
     elsewhere."""
     feature_bags: FeatureBags | None = None
     """Bags of nucleus features, in what the method dl-cnb-nuclei sees (`seen_by`)."""
+    shared: Path | None = None
+    """The `out` that patches and features lie under, where it is not this config's: endpoints have
+    folders of their own, and so have the trainings of a learning curve."""
 
     def patients(self, partition: Partition, cohort: CohortName) -> tuple[Patient, ...]:
         """Patients of one cohort of a partition."""

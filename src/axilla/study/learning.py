@@ -8,8 +8,9 @@ at each size.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ from axilla.analysis.plots.learning import draw_learning_curves
 from axilla.analysis.roc import auc, macro_interval
 from axilla.analysis.tables.learning_table import learning_table
 from axilla.core import store
-from axilla.core.config import StudyConfig
-from axilla.core.errors import ConfigError, StoreError
+from axilla.core.config import StudyConfig, endpoint_name
+from axilla.core.errors import CohortError, ConfigError, StoreError
 from axilla.core.methods import method_spec, method_title
 from axilla.core.progress import Reporter
 from axilla.core.types import CohortName, Partition
 from axilla.mil.devices import denormals_flushed
 from axilla.study.chain import prepare
+from axilla.study.clinical_checks import fit_on_training
 from axilla.study.evaluating import write_figure, write_table
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout
@@ -42,6 +44,20 @@ from axilla.study.training import fit_bundle
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Part of the training patients, with all of validation, and without test."""
+
+    share: float
+    repeat: int
+    partition: Partition
+
+    @property
+    def n(self) -> int:
+        """Training patients."""
+        return len(self.partition.members("train"))
 
 
 def learn_curves(
@@ -70,9 +86,9 @@ def learn_curves(
     Returns
     -------
     dict
-        Curves by endpoint and method. `learning_curve.json`, `tables/learning_curve.*` and
-        `figures/learning_curve.*` are written under each endpoint's `out`. Killed and started
-        again, it goes on with the training at which it was.
+        Curves by the endpoint's name and method. `learning_curve.json`,
+        `tables/learning_curve.*` and `figures/learning_curve.*` are written under each endpoint's
+        `out`. Killed and started again, it goes on with the training at which it was.
 
     Raises
     ------
@@ -94,9 +110,8 @@ def learn_curves(
         store.sweep(config.out)
         fittings = prepare(alone, exclude_failed=exclude_failed, reporter=reporter)
         return {
-            str(fitting.config.endpoint)
-            if isinstance(fitting.config.endpoint, str)
-            else fitting.config.endpoint.column: _learn(
+            # Not the column: several endpoints may be made of one.
+            endpoint_name(fitting.config.endpoint): _learn(
                 fitting, shares=sorted(set(shares)), repeats=repeats, reporter=reporter
             )
             for fitting in fittings
@@ -113,30 +128,68 @@ def _learn(
             "Set a share in split.validation, or name patients `val` in the split's column.",
         )
     layout = Layout(fitting.config.out)
+    parts = _parts(fitting, whole, shares=shares, repeats=repeats)
+    everybody = len(whole.members("train"))
     wanted = [
-        (method, part, repeat)
+        (method, part)
         for method in fitting.config.methods
-        for part, repeat in _parts(fitting, whole, shares=shares, repeats=repeats)
-        if method_spec(method).images or repeat == 0 or not _is_whole(part, whole)
+        for part in parts
+        if method_spec(method).images or part.repeat == 0 or part.n < everybody
     ]
     runs: dict[str, list[LearningRun]] = {method: [] for method in fitting.config.methods}
-    for method, part, repeat in reporter.track(wanted, "Learning curve"):
-        area = _area(fitting, method, part, reporter=reporter)
-        runs[method].append(LearningRun(len(part.members("train")), repeat, area))
-    most = 2 * len(whole.members("train"))
+    remarks: dict[str, _Remarks] = {method: _Remarks([], []) for method in runs}
+    for method, part in reporter.track(wanted, "Learning curve"):
+        try:
+            view, lacking = _as_read(fitting, method, part.partition)
+        except CohortError as error:
+            # The study is in order, as all training patients together were checked: what is left
+            # out is one part of them, and the curve of the others is no less true.
+            remarks[method].left_out.append((part, error.problem.cause))
+            continue
+        remarks[method].lacking.extend(lacking)
+        area = _area(view, method, part.partition, reporter=reporter)
+        runs[method].append(LearningRun(part.n, part.repeat, area))
     seed = fitting.config.training.seed
     curves = {
-        method: learning_curve(own, extrapolate_to=most, seed=seed) for method, own in runs.items()
+        method: replace(
+            learning_curve(own, extrapolate_to=2 * everybody, seed=seed),
+            notes=remarks[method].sentences(),
+        )
+        for method, own in runs.items()
     }
     _write(curves, layout)
-    reporter.done("learning", f"{len(wanted)} trainings, {layout.figures / 'learning_curve.png'}")
+    trained = sum(map(len, runs.values()))
+    reporter.done("learning", f"{trained} trainings, {layout.figures / 'learning_curve.png'}")
     return curves
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Remarks:
+    """What a reader of one method's curve must know of its trainings."""
+
+    left_out: list[tuple[_Part, str]]
+    """Parts that nothing can be learned from, each with the reason."""
+    lacking: list[tuple[str, str]]
+    """Column and category of validation patients that a part lacks, once a training."""
+
+    def sentences(self) -> tuple[str, ...]:
+        found = [
+            f"{part.share:.0%} of the training patients, repeat {part.repeat + 1}, was not "
+            f"trained: this share is too small, {cause[:1].lower()}{cause[1:].rstrip('.')}"
+            for part, cause in self.left_out
+        ]
+        for (column, name), count in sorted(Counter(self.lacking).items()):
+            times = f"{count} training{'s' if count != 1 else ''}"
+            found.append(
+                f"in {times} no training patient had `{column}` {name!r}, which validation "
+                "patients have: it was taken for none of the known categories"
+            )
+        return tuple(found)
 
 
 def _parts(
     fitting: Fitting, whole: Partition, *, shares: Sequence[float], repeats: int
-) -> list[tuple[Partition, int]]:
-    """Partitions with part of the training patients, with all of validation, and without test."""
+) -> list[_Part]:
     labels = fitting.cohort.labels()
     people = sorted(whole.members("train"))
     truth = [labels[patient] for patient in people]
@@ -153,12 +206,34 @@ def _parts(
                 if cohort == "val" or patient in trains
             }
             name = f"{round(1000 * share)}-{repeat}"
-            found.append((Partition(name=name, cohort_of=where, repeat=repeat, seed=seed), repeat))
+            part = Partition(name=name, cohort_of=where, repeat=repeat, seed=seed)
+            found.append(_Part(share, repeat, part))
     return found
 
 
-def _is_whole(part: Partition, whole: Partition) -> bool:
-    return len(part.members("train")) == len(whole.members("train"))
+def _as_read(
+    fitting: Fitting, method: str, part: Partition
+) -> tuple[Fitting, list[tuple[str, str]]]:
+    """The study as a part is trained in, and categories of validation patients that it lacks.
+
+    These are taken for none of the known ones, whatever `clinical.unseen` says: the part lacks them
+    because it is small, not because a value is wrong.
+
+    Raises
+    ------
+    CohortError
+        A clinical column cannot be learned from in this part.
+    """
+    if not method_spec(method).clinical:
+        return fitting, []
+    config = fitting.config
+    reads = fit_on_training(fitting.cohort, part, config=config)
+    filled = reads.filled(fitting.patients(part, "val"))
+    lacking = sorted({(cell.column, cell.value) for cell in filled if cell.value is not None})
+    if not lacking:
+        return fitting, []
+    clinical = config.clinical.model_copy(update={"unseen": "unknown"})
+    return replace(fitting, config=config.model_copy(update={"clinical": clinical})), lacking
 
 
 def _area(fitting: Fitting, method: str, part: Partition, *, reporter: Reporter) -> float:

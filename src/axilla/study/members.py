@@ -17,6 +17,7 @@ from axilla.core.methods import method_spec
 from axilla.core.store.model_record import MODEL_SCHEMA
 from axilla.core.types import Partition
 from axilla.mil.bundle import Bundle, Member, to_stored
+from axilla.mil.clinical import Preprocessor
 from axilla.mil.history import History, history_csv
 from axilla.study.bundles import read_bundle
 from axilla.study.fitting import Fitting
@@ -146,7 +147,11 @@ def join_folds(fitting: Fitting, method: str, *, keys: list[str], known: Vectors
 
 def is_of_this_version(folder: Path) -> bool:
     """Whether the record holds what this version of axilla tells, or was made by an earlier one."""
-    return bool(store.read_model_record(folder)["schema"] == MODEL_SCHEMA)
+    record = store.read_model_record(folder)
+    clinical = record.get("clinical")
+    return bool(
+        record["schema"] == MODEL_SCHEMA and (clinical is None or Preprocessor.is_current(clinical))
+    )
 
 
 def _folds_record(

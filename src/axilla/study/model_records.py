@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,7 +132,8 @@ def _encoder(
     computing = None
     if not config.trainable:
         slide = next(s for p in fitting.patients(partition, "train") for s in p.slides)
-        path = _features_file(fitting, slide.slide_id)
+        layout = Layout(fitting.shared or fitting.config.out)
+        path = layout.features(config.name, slide.slide_id)
         first_weights = store.read_weights_digest(path)
         computing = store.read_computing(path)
     # A file's terms are its own, not those of the published weights.
@@ -144,13 +144,6 @@ def _encoder(
         "licence": encoder_availability(config.name).terms if published else None,
         "computing": computing,
     }
-
-
-def _features_file(fitting: Fitting, slide_id: str) -> Path:
-    """Of one slide; endpoints share them, in the folder above their own."""
-    name, own = fitting.config.encoder.name, fitting.config.out
-    path = Layout(own).features(name, slide_id)
-    return path if path.is_file() else Layout(own.parent).features(name, slide_id)
 
 
 def same_but(record: Mapping[str, Any], **changes: Any) -> dict[str, Any] | None:

@@ -37,8 +37,9 @@ def predict_all(
         (p.patient_id, p.label, dict(p.clinical), fitting.slide_keys_of(p))
         for p in fitting.cohort.patients
     ]
+    # Not sorted: figures, tables and comparisons follow the order of `methods` in the predictions.
     key = store.digest(
-        "predict", sorted(keys.items()), people, [dict(p.cohort_of) for p in fitting.partitions],
+        "predict", list(keys.items()), people, [dict(p.cohort_of) for p in fitting.partitions],
         *([] if fitting.nuclei is None else [sorted(fitting.nuclei.keys.items())]),
     )  # fmt: skip
     if store.step_is_done(config.out, "predict", key=key):

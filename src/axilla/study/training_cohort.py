@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from axilla.core.config import Clinical
+from axilla.core.group_means import group_mean, mean_ends
 from axilla.core.methods import method_spec
 from axilla.core.store.model_record import SMALLEST_GROUP, SMALLEST_RANGE
 from axilla.core.types import MicronsPerPixel, Patient
@@ -119,30 +119,18 @@ def _range(values: Sequence[float], *, patients: int | None = None) -> dict[str,
     told = len(ordered) if patients is None else patients
     first = (len(ordered) - SMALLEST_GROUP) // 2
     middle = ordered[max(first, 0) : max(first, 0) + SMALLEST_GROUP]
-    low, high = _ends(ordered) if told >= SMALLEST_RANGE else (None, None)
+    low, high = (mean_ends(ordered) if told >= SMALLEST_RANGE else None) or (None, None)
     return {
-        "median": _mean(middle) if told >= SMALLEST_GROUP else None,
+        "median": group_mean(middle) if told >= SMALLEST_GROUP else None,
         "low": low,
         "high": high,
     }
 
 
-def _ends(ordered: Sequence[float]) -> tuple[float | None, float | None]:
-    """Means of the first and of the last ten; None where under ten lie between."""
-    if len(ordered) < SMALLEST_RANGE:
-        return None, None
-    return _mean(ordered[:SMALLEST_GROUP]), _mean(ordered[-SMALLEST_GROUP:])
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Of equal values, the value to the last digit: it must not lie outside its own range."""
-    return min(max(fmean(values), min(values)), max(values))
-
-
 def _number(values: Sequence[float | str | None]) -> dict[str, Any]:
     known = np.array([float(value) for value in values if value is not None])
     told = len(known) >= SMALLEST_GROUP
-    low, high = _ends(sorted(known.tolist()))
+    low, high = mean_ends(sorted(known.tolist())) or (None, None)
     return {
         "mean": float(known.mean()) if told else None,
         "sd": float(known.std(ddof=1)) if told else None,

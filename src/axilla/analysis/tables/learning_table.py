@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from axilla.analysis.learning_curve import LearningCurve
 
 
+_COLUMNS = ["Method", "Training patients", "Trainings", "Validation AUC"]
 _SPREAD = (
     "AUC: mean ± standard deviation over the trainings, each on other patients of the training "
     "cohort (of all of them with another seed; a method that draws nothing is trained once)."
@@ -44,9 +45,10 @@ def learning_table(curves: Mapping[str, LearningCurve]) -> PrintedTable:
                 }
             )
         notes.append(f"{title}: {_outlook(curve)}.")
+        notes.extend(f"{title}: {note}." for note in curve.notes)
     if any(not math.isnan(point.sd) for curve in curves.values() for point in curve.points):
         notes.insert(0, _SPREAD)
-    return PrintedTable(pd.DataFrame(rows), tuple(notes))
+    return PrintedTable(pd.DataFrame(rows, columns=_COLUMNS), tuple(notes))
 
 
 def _outlook(curve: LearningCurve) -> str:
