@@ -6,7 +6,13 @@ import torch
 
 from axilla.core.config import Aggregator
 from axilla.mil.batches import PatientInstances
-from axilla.mil.contribution import is_told, patch_contribution
+from axilla.mil.contribution import (
+    ROWS_AT_ONCE,
+    is_told,
+    patch_contribution,
+    projected_patches,
+)
+from axilla.mil.encoding import PATCHES_AT_ONCE, encode_rows, own_encoding
 from axilla.mil.model import DLCNB
 
 
@@ -88,3 +94,54 @@ def test_what_cannot_be_told():
             three, PatientInstances("P", 0, ("s",), None), "s",
             slides={"s": np.zeros((3, 12), np.float32)}, cover=whole, seed=0,
         )  # fmt: skip
+
+
+class Counted:
+    """Instances that remember how many were asked for at once."""
+
+    def __init__(self, rows):
+        self.rows, self.asked = rows, []
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, indices):
+        self.asked.append(len(indices))
+        return self.rows[indices]
+
+
+# One more than a block, a whole number of blocks, and a rest.
+@pytest.mark.parametrize("n", [1, ROWS_AT_ONCE + 1, 3 * ROWS_AT_ONCE, 3 * ROWS_AT_ONCE + 100])
+def test_patches_are_projected_in_blocks_to_the_same_bit(n):
+    model = make_model()
+    x = np.random.default_rng(3).normal(size=(n, 12)).astype(np.float16)
+    counted = Counted(x)
+    _, found = projected_patches(model, counted)
+    with torch.inference_mode():
+        expected = model.eval().project(torch.from_numpy(x).float()).numpy()
+    assert found.tobytes() == expected.tobytes()
+    assert sum(counted.asked) == n
+    assert max(counted.asked) < 2 * ROWS_AT_ONCE
+
+
+def test_what_a_model_encodes_is_projected_in_blocks_too():
+    model = make_model()
+    model.encoder = torch.nn.Sequential(torch.nn.Flatten(), Scaled())
+    n = 2 * ROWS_AT_ONCE + 1
+    patches = np.random.default_rng(4).integers(0, 256, (n, 2, 2, 3), dtype=np.uint8)
+    counted = Counted(patches)
+    _, found = projected_patches(model, counted)
+    encode = own_encoding(model.encoder)
+    features = encode_rows(patches, np.arange(n), encode=encode)
+    with torch.inference_mode():
+        expected = model.eval().project(torch.from_numpy(features)).numpy()
+    assert found.tobytes() == expected.tobytes()
+    assert sum(counted.asked) == n
+    assert max(counted.asked) == PATCHES_AT_ONCE
+
+
+class Scaled(torch.nn.Module):
+    """Bytes as numbers up to 1."""
+
+    def forward(self, x):
+        return x.float() / 255

@@ -56,17 +56,35 @@ def test_an_empty_patch_has_no_density():
     assert (len(nuclei["nucleus"]), density) == (0, 0)
 
 
+@pytest.mark.parametrize("enlarged", [1, 2])
+def test_a_nucleus_that_the_outline_cuts_is_not_measured_and_the_area_is_inside(enlarged):
+    # Beside what is outside, a pixel from it, two pixels from it, and far from it.
+    own = squares((3, 24), (12, 23), (22, 22), (22, 5))
+    inside = np.ones((40, 40), np.uint8)
+    inside[:, 30:] = 0
+    fine = np.kron(own, np.ones((enlarged, enlarged), np.int32))
+    for mpp, area in ((MicronsPerPixel(0.5), 30 * 40 * 0.0005**2), (None, 0.75)):
+        nuclei, density = patch_nuclei(fine, mpp=mpp, enlarged=enlarged, inside=inside)
+        assert nuclei["nucleus"].tolist() == [3, 4]
+        assert density == pytest.approx((2 + 2 / 2) / area)
+    everywhere = patch_nuclei(fine, mpp=None, enlarged=enlarged, inside=np.ones_like(inside))
+    assert everywhere[0]["nucleus"].tolist() == [1, 2, 3, 4]
+    assert everywhere[1] == 4
+
+
 def test_values_take_the_common_direction_for_the_orientation():
     nuclei, _ = patch_nuclei(squares((10, 10), (20, 25)), mpp=None)
+    nuclei["polarity"] = np.array([0.4, 0.2])
     found = feature_values(nuclei, np.array([2.0, 0.0]))
     assert set(found) == set(FEATURES)
     np.testing.assert_array_equal(found["orientation"], nuclei["polarity"])
     np.testing.assert_array_equal(found["density"], [2.0, 0.0])
 
 
-def test_a_nucleus_alone_has_no_neighbours_to_point_with():
-    nuclei, _ = patch_nuclei(squares((10, 10)), mpp=None)
-    assert feature_values(nuclei, np.array([1.0]))["orientation"].size == 0
+def test_a_nucleus_without_neighbours_has_no_common_direction():
+    nuclei, _ = patch_nuclei(squares((10, 10), (20, 25)), mpp=None)
+    nuclei["polarity"] = np.array([np.nan, 0.2])
+    assert feature_values(nuclei, np.array([1.0]))["orientation"].tolist() == [0.2]
 
 
 def test_bins_span_the_training_cohort_and_every_slide_counts_the_same():

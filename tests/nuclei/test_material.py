@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from axilla.core.errors import AnnotationError, SlideError
+from axilla.nuclei.augmentation import draw_sample
 from axilla.nuclei.material import image_of, outlined_files
 from axilla.study import nuclei_training
 from axilla.study.nuclei_training import read_outlined, read_pixels
@@ -76,6 +77,19 @@ def test_an_outlined_image_is_read(tmp_path):
     assert found.instances.dtype == np.int32
     assert (found.instances == 3).sum() == 50
     assert found.radius_px == pytest.approx((50 / np.pi) ** 0.5)
+
+
+def test_numbers_of_nuclei_may_be_as_large_as_they_like(tmp_path):
+    image = put(tmp_path, "one.png")
+    instances = np.zeros(SHAPE, np.int64)
+    # As float32 both would be one number, and a table by number 16 GiB.
+    instances[2:8, 2:8], instances[2:8, 9:15] = 2**31 - 1, 2**31 - 2
+    np.savez(image.with_suffix(".npz"), inst_map=instances)
+    found = read_outlined(image, image.with_suffix(".npz"))
+    assert np.unique(found.instances).tolist() == [0, 1, 2]
+    assert found.radius_px == pytest.approx((36 / np.pi) ** 0.5)
+    distance = draw_sample(found, side=48, rng=np.random.default_rng(0))[2]
+    assert distance.max() == 1
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])

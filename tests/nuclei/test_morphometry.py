@@ -133,7 +133,16 @@ def test_polarity_is_one_where_all_point_one_way_also_across_the_turn():
         np.random.default_rng(2).uniform(0, 180, 4000),
     )
     assert chance.mean() == pytest.approx(math.sqrt(math.pi / 36), abs=0.01)
-    assert np.isnan(polarity(xy[:1], np.zeros(1))).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 8])
+def test_of_too_few_nuclei_there_is_no_polarity(count):
+    # By chance alone it would be 1, 0.64, 0.31 in the mean, all above that of nine.
+    found = polarity(np.random.default_rng(count).uniform(0, 9, (count, 2)), np.zeros(count))
+    assert np.isnan(found).tolist() == [True] * count
+    image = ellipse(12, 9, 30, (40.0, 40.0)) + 5 * ellipse(12, 9, 60, (110.0, 100.0))
+    assert measure_nuclei(image)["polarity"].isna().all()
+    assert measure_nuclei(image, neighbours=1)["polarity"].notna().all()
 
 
 def test_nothing_and_specks_have_no_rows():

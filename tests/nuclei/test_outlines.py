@@ -37,5 +37,14 @@ def test_no_pixel_s_middle_changes_sides():
                 assert shape.contains(Point(x + 0.5, y + 0.5)) == inside
 
 
+def test_numbers_may_be_as_large_as_they_like():
+    instances = np.zeros((60, 80), np.int32)
+    instances[10:20, 50:56], instances[30:40, 5:9] = 2**31 - 1, 2**31 - 2
+    found = dict(outlines(instances))
+    assert [(n, Polygon(ring).bounds) for n, ring in found.items()] == [
+        (2**31 - 2, (5, 30, 9, 40)), (2**31 - 1, (50, 10, 56, 20)),
+    ]  # fmt: skip
+
+
 def test_nothing_has_no_outline():
     assert list(outlines(np.zeros((5, 5), np.int32))) == []

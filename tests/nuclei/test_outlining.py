@@ -28,6 +28,20 @@ def test_whole_and_cut_nuclei() -> None:
     assert (drawn[~(measured | cut)] == 90).all()
 
 
+def test_a_nucleus_at_the_outline_is_cut() -> None:
+    instances = np.zeros((300, 300), np.int32)
+    instances[100:120, 50:80] = 1
+    instances[200:220, 50:80] = 2
+    inside = np.ones((150, 150), np.uint8)
+    inside[:61] = 0  # 122 pixels of the enlarged patch
+    inside[61:90] = 1
+    drawn = outline_nuclei(
+        np.full((300, 300, 3), 90, np.uint8), instances, enlarged=2, inside=inside
+    )
+    assert lines(drawn, CUT)[:150].sum() == lines(drawn, MEASURED)[150:].sum() == 2 * (20 + 30) - 4
+    assert not lines(drawn, MEASURED)[:150].any()
+
+
 def test_a_small_patch_is_enlarged_and_its_line_stays_thin() -> None:
     instances = np.zeros((64, 64), np.int32)
     instances[10:20, 10:20] = 7

@@ -99,6 +99,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         "training.train", "training.fit_logistic", "scoring.predict_patients",
         "chain.evaluate_predictions",
         "explaining._measure_slide", "explaining.draw_slide",
+        "explaining_imported._measure_slide", "explaining_imported._draw_slide",
     ):  # fmt: skip
         _count(monkeypatch, counts, f"axilla.study.{place}")
     return counts

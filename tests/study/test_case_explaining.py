@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from axilla import features_from_arrays
 from axilla.cli import main
 from axilla.core import store
 from axilla.core.config import StudyConfig
@@ -57,6 +58,21 @@ def explained(scored: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     out = tmp_path_factory.mktemp("explained") / "out"
     shutil.copytree(scored[0].out, out)
     config = scored[0].model_copy(update={"out": out})
+    return config, explain_study(config)
+
+
+@pytest.fixture(scope="module")
+def imported(tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The patients with features made elsewhere, all test slides explained; not to be changed."""
+    folder, rng = tmp_path_factory.mktemp("imported"), np.random.default_rng(6)
+    corners = 64 * np.argwhere(np.ones((4, 3)))
+    for patient in pd.read_csv(tiny_settings["cohort"], dtype=str)["patient_id"]:
+        found = rng.normal(size=(12, 8)).astype(np.float32)
+        features_from_arrays(folder / "feats", patient, found, coords=corners, patch_size=64)
+    own = {"features": {"folder": folder / "feats"}, "methods": ["dl-cnb"], "threshold": 0.5}
+    names = ("cohort", "endpoint", "bags", "training")
+    told = {name: tiny_settings[name] for name in names} | own | {"out": folder / "out"}
+    config = StudyConfig.model_validate(told)
     return config, explain_study(config)
 
 
@@ -200,19 +216,29 @@ def test_colours_of_the_cohort_where_it_is_not_measured(
     assert f"heatmaps/{patient}-attention.ome.tif" in told["slides"][0]["files"]
 
 
+@pytest.mark.parametrize("kind", ["explained", "imported"])
 def test_colours_of_the_cohort_where_it_is_measured(
-    explained: Study, again: Callable[..., StudyConfig], work: Counter[str]
+    kind: str,
+    request: pytest.FixtureRequest,
+    again: Callable[..., StudyConfig],
+    work: Counter[str],
 ) -> None:
-    config = again(explained[0], heatmaps=COHORT)
-    patient = somebody(explained, "test")
+    study: Study = request.getfixturevalue(kind)
+    work.clear()  # of making the study
+    config = again(study[0], heatmaps=COHORT)
+    patient = somebody(study, "test")
     _, told = explain(config, patient)
     assert told["notes"] == []
     assert work == {"draw_slide": 1}
     work.clear()
     explain_study(config)
     assert work == {"draw_slide": 5}, "this one has the colours of all already"
+    # The study's map stays as it is.
+    drawn = (config.out / "heatmaps" / f"{patient}.png").read_bytes()
+    explain(config, patient)
+    assert (config.out / "heatmaps" / f"{patient}.png").read_bytes() == drawn
     # The range is that of the test slides and of the patient's own.
-    explain(config, somebody(explained, "train"))
+    explain(config, somebody(study, "train"))
     work.clear()
     explain_study(config)
     assert work == {}

@@ -30,6 +30,7 @@ from axilla.study.explaining import explain_all
 from axilla.study.fitting import Fitting
 from axilla.study.layout import Layout
 from axilla.study.tiling import Tiles, tile_slides
+from axilla.wsi.patches import PatchReader
 
 PATCH, COLUMNS, ROWS = 32, 24, 18
 LEFT, TOP = 37, 21
@@ -303,3 +304,30 @@ def test_the_setting_trains_and_measures_nothing_anew(
     table, picture = "attention/SYN-0005.csv", "heatmaps/SYN-0005.png"
     assert (config.out / table).read_bytes() == (finished[0].out / table).read_bytes()
     assert (config.out / picture).read_bytes() != (finished[0].out / picture).read_bytes()
+
+
+def test_no_more_is_read_than_the_gallery_shows(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    galleries: list[Any] = []
+
+    def stamped(_: PatchReader, indices: np.ndarray) -> np.ndarray:
+        """Patches of one pixel, which says which patch it is."""
+        read.append(len(indices))
+        places = np.stack([*np.divmod(indices, 256), np.zeros_like(indices)], axis=-1)
+        return places.astype(np.uint8)[:, None, None]
+
+    def kept(_: Figure, patches: Any, *, values: Any, **told: Any) -> None:
+        places = [[256 * int(p[0, 0, 0]) + int(p[0, 0, 1]) for p in row] for row in patches]
+        galleries.append((places, values))
+
+    monkeypatch.setattr(PatchReader, "read", stamped)
+    monkeypatch.setattr("axilla.study.explaining.draw_gallery", kept)
+    planted.explain()
+    assert read == [16, 16]
+    for slide, (places, values) in zip(planted.strength, galleries, strict=True):
+        attention = planted.table(slide)["attention"].to_numpy()
+        order = np.argsort(-attention, kind="stable").tolist()
+        assert places == [order[:8], order[:-9:-1]]
+        assert values == [[pytest.approx(attention[i]) for i in row] for row in places]

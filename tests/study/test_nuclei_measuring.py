@@ -86,8 +86,28 @@ def test_for_qupath_each_nucleus_has_its_measures(
         assert told["Circularity"] == pytest.approx(row["circularity"], rel=1e-4)
         assert set(told) == {
             "Area µm²", "Major axis µm", "Minor axis µm", "Circumference µm", "Circularity",
-            "Rectangularity", "Orientation °", "Common orientation",
+            "Rectangularity", "Orientation °",
         }  # fmt: skip
+    # Two are too few to have neighbours, and what is missing is not told.
+    assert table["polarity"].isna().all()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "geojson"])
+def test_a_map_may_number_nuclei_as_it_likes(tmp_path: Path, suffix: str) -> None:
+    image, nuclei, out = tmp_path / "a.png", tmp_path / "a.npz", tmp_path / f"out.{suffix}"
+    cv2.imwrite(str(image), np.full((60, 200, 3), 230, np.uint8))
+    instances = np.zeros((60, 200), np.int32)
+    for number, x in enumerate(range(10, 190, 18)):
+        instances[20:30, x : x + 14] = 2**31 - 1 - number
+    np.savez(nuclei, inst_map=instances)
+    table = measure_image(nuclei, image, out).table
+    assert table["nucleus"].tolist() == [2**31 - 1 - number for number in range(9, -1, -1)]
+    # All lie level.
+    assert table["polarity"].tolist() == pytest.approx([1] * 10)
+    if suffix == "geojson":
+        features = json.loads(out.read_text(encoding="utf-8"))["features"]
+        told = [one["properties"]["measurements"]["Common orientation"] for one in features]
+        assert told == [1] * 10
 
 
 def test_without_a_scale_lengths_are_pixels(two_nuclei: tuple[Path, Path], tmp_path: Path) -> None:

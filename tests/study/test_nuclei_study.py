@@ -68,7 +68,7 @@ def test_qupath_opens_every_nucleus_where_it_lies(found: StudyResult) -> None:
     nuclei = pd.read_parquet(found.layout.nuclei(slide))
     text = found.layout.nuclei_drawn(slide, None).read_text(encoding="utf-8")
     features = json.loads(text)["features"]
-    assert len(features) == len(nuclei) > 50
+    assert len(features) == len(nuclei) > 40  # of 57 in its patches the outline cuts seven
     for feature, row in zip(features, nuclei.to_dict("records"), strict=True):
         ring = shape(feature["geometry"])
         assert (ring.centroid.x, ring.centroid.y) == pytest.approx((row["x"], row["y"]), abs=0.15)
@@ -231,7 +231,9 @@ def test_a_slide_without_a_patch_has_no_nuclei_and_stops_nobody(
         mpp=MicronsPerPixel(1.0),
     )  # fmt: skip
     config = StudyConfig.model_validate(settings)
-    nuclei, patches = measure_patches(None, none, config=config, segmenter=None, add={})  # type: ignore[arg-type]  # not read
+    nuclei, patches = measure_patches(
+        None, none, regions=(), config=config, segmenter=None, add={},  # type: ignore[arg-type]  # not read
+    )  # fmt: skip
     whole = pd.read_parquet(found.layout.nuclei(found.cohort.patients[0].slides[0].slide_id))
     assert (len(nuclei), len(patches)) == (0, 0)
     assert nuclei.dtypes.to_dict() == whole.dtypes.to_dict()

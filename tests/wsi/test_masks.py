@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Polygon
 
-from axilla.wsi.masks import inside_mask, polygon_edges
+from axilla.wsi.masks import inside_mask, patch_mask, polygon_edges
 
 coordinate = st.floats(-20, 60, allow_nan=False, width=32)
 
@@ -62,3 +62,20 @@ def test_a_windows_mask_is_that_part_of_the_whole(x: int) -> None:
     whole = inside_mask(edges, x=-10, y=-10, width=80, height=80)
     part = inside_mask(edges, x=x, y=7, width=30, height=11)
     np.testing.assert_array_equal(part, whole[17:28, x + 10 : x + 40])
+
+
+@pytest.mark.parametrize("polygon", [None, Polygon([(-4, 3), (50, 12), (31, 70)])])
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (-5, 7), (30, 21)])
+@pytest.mark.parametrize("side", [16, 40])
+def test_a_patch_s_mask_ends_with_the_image_too(
+    polygon: Polygon | None, x: int, y: int, side: int
+) -> None:
+    edges = None if polygon is None else polygon_edges(polygon)
+    found = patch_mask(edges, x=x, y=y, side=side, size=16, image_size=(45, 33))
+    middles = (np.arange(16) + 0.5) * side / 16
+    for row, column in np.ndindex(16, 16):
+        at = (x + middles[column], y + middles[row])
+        expected = 0 <= at[0] < 45 and 0 <= at[1] < 33
+        if polygon is not None:
+            expected = expected and polygon.contains(shapely.Point(at))
+        assert found[row, column] == expected

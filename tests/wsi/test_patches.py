@@ -120,6 +120,26 @@ def test_drawn_regions_against_the_oracle(
     assert grid.dropped > 0
 
 
+@pytest.mark.parametrize("mpp", [None, 0.5])
+def test_what_is_inside_is_what_is_not_white(
+    drawn: Callable, save_pyramid: Callable, mpp: float | None
+) -> None:
+    # No pixel of the slide is white itself.
+    path = save_pyramid(drawn(278, 212, white=0), mpp=0.25, levels=1)
+    slide = Slide("s1", "p1", (path,))
+    regions = tuple(
+        Region(index, path, polygon, "annotation" if polygon else "whole")
+        for index, polygon in enumerate((*OVERLAPPING[:3], PARTS, None))
+    )
+    config = Patches(size=16, mpp=mpp, max_blank=0.9)
+    grid = cut_patches(slide, regions, config=config)
+    with PatchReader(slide, grid, regions, config) as reader:
+        masks = [reader.inside(index) for index in range(len(grid))]
+        patches = reader.read_all()
+    np.testing.assert_array_equal(masks, (patches != 255).any(axis=3))
+    assert 0 < np.mean([mask.all() for mask in masks]) < 1
+
+
 def test_one_region_does_not_whiten_another(drawn: Callable, save_png: Callable) -> None:
     path = save_png(drawn(277, 211))
     slide = Slide("s1", "p1", (path,))

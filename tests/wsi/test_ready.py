@@ -77,6 +77,8 @@ def test_ready_patches_are_the_grid_they_were_cut_from(
     ):
         np.testing.assert_array_equal(first.read_all(), second.read_all())
         np.testing.assert_array_equal(first.read([3, 0]), second.read([3, 0]))
+        # Nobody knows what a file was cut from, or where it was whitened.
+        assert all(second.inside(index).all() for index in range(len(again)))
 
 
 def test_the_overview_lays_patches_side_by_side(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from axilla.mil.encoding import encode_rows, encodes_alone, head_of, own_encoding
+from axilla.mil.encoding import PATCHES_AT_ONCE, encodes_alone, head_of, own_encoding
 from axilla.mil.prediction import covering_bags, score_bags
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from axilla.mil.batches import BagDrawer, Instances, PatientInstances
     from axilla.mil.encoding import Encode
     from axilla.mil.model import DLCNB
+
+
+ROWS_AT_ONCE = 4 * PATCHES_AT_ONCE
+"""At least so many patches are projected together: of VGG16_BN in float32 these are 26 MB."""
 
 
 def is_told(model: DLCNB) -> bool:
@@ -106,16 +110,31 @@ def projected_patches(
     """The model behind its projection, and every patch projected, [n, width].
 
     A bag of n patches is scored n times, each time with all others: what does not depend on the
-    bag is computed once.
+    bag is computed once, of fewer than twice `ROWS_AT_ONCE` patches at a time.
     """
-    rows = np.arange(len(instances))
-    if model.encoder is None:
-        features = instances[rows]
-    else:
-        own = encode or own_encoding(model.encoder, device=device)
-        features = encode_rows(instances, rows, encode=own)
+    own = None if model.encoder is None else encode or own_encoding(model.encoder, device=device)
     pool = head_of(model)
-    with torch.inference_mode():
-        h = pool.project(torch.as_tensor(features, device=device).to(pool.dtype))
+    total = len(instances)
+    # The rest goes with the last block: of a single row the sums would have another last digit.
+    ends = range(ROWS_AT_ONCE, total - ROWS_AT_ONCE + 1, ROWS_AT_ONCE)
+    found = np.empty((0, 0), np.float32)
+    for rows in np.split(np.arange(total), ends):
+        features = _features_of(instances, rows, encode=own)
+        with torch.inference_mode():
+            h = pool.project(torch.as_tensor(features, device=device).to(pool.dtype))
+        if len(found) == 0:
+            # In one piece: blocks that are kept among those let go of would tear up the memory.
+            found = np.empty((total, h.shape[1]), np.float32)
+        found[rows] = h.float().cpu().numpy()
     pool.project = nn.Sequential()
-    return pool, h.float().cpu().numpy()
+    return pool, found
+
+
+def _features_of(
+    instances: Instances, rows: NDArray[np.int64], *, encode: Encode | None
+) -> NDArray[Any]:
+    """Features [k, D] of some instances, which are such already where nothing encodes them."""
+    if encode is None:
+        return instances[rows]
+    chunks = np.split(rows, range(PATCHES_AT_ONCE, len(rows), PATCHES_AT_ONCE))
+    return np.concatenate([encode(instances[chunk]) for chunk in chunks])

@@ -41,7 +41,7 @@ class OutlinedImage:
     image: Image
     """RGB [h, w, 3]."""
     instances: Instances
-    """[h, w], 0 is background, -1 where nobody knows."""
+    """[h, w], 0 is background, -1 where nobody knows; numbers as small as `numbered` makes them."""
     weight: float = 1.0
     """How often it is drawn, beside the others."""
 
@@ -113,7 +113,7 @@ def _placed(
     image = cv2.GaussianBlur(source.image, (0, 0), 0.4 / zoom) if zoom < 0.7 else source.image
     border = cv2.BORDER_REFLECT_101
     seen = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
-    # The instances' numbers fit a float32 exactly, and OpenCV warps no int32.
+    # Numbers up to 2^24 fit a float32 exactly, and OpenCV warps no int32.
     drawn = cv2.warpAffine(
         source.instances.astype(np.float32), matrix, (side, side),
         flags=cv2.INTER_NEAREST, borderMode=border,

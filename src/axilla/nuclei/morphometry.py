@@ -12,11 +12,10 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from axilla.core.errors import StatisticsError
+from axilla.nuclei.numbering import numbered
 from axilla.nuclei.rectangularity import rectangularity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
 
 NEIGHBOURS = 8
@@ -55,8 +54,8 @@ def measure_nuclei(
         `circumference` (µm), `area` (µm²), `orientation` (degrees of the major axis from the x-axis
         towards the y-axis, that is clockwise as seen, 0 to 180), `circularity`
         (:math:`4 \pi A / P^2`), `rectangularity` (area over that of the smallest rotated
-        rectangle), `polarity` (0 to 1) and `density` (nuclei per mm² of this image; per image
-        where `mpp` is None).
+        rectangle), `polarity` (0 to 1; NaN where the image has no more nuclei than `neighbours`)
+        and `density` (nuclei per mm² of this image; per image where `mpp` is None).
         Lengths are in pixels where `mpp` is None.
 
     Raises
@@ -75,7 +74,8 @@ def measure_nuclei(
     below 12 pixels, too few to tell the two apart). A mean of orientations means nothing, since 1
     and 179 degrees are neighbours; polarity is the length of the mean of :math:`e^{2 i \theta}`
     over the nucleus and its nearest neighbours: 1 where all point one way. By chance it is about
-    :math:`\sqrt{\pi / (4 (k + 1))}`, 0.30 with 8 neighbours.
+    :math:`\sqrt{\pi / (4 (k + 1))}`, 0.30 with 8 neighbours and more with fewer: so that it never
+    tells how many nuclei there are, it is always taken over the same number.
     """
     labels = np.asarray(instances)
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
@@ -85,32 +85,30 @@ def measure_nuclei(
         )
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
         raise StatisticsError(f"{mpp:g} µm per pixel is no scale.", "Give a number above 0.")
-    return pd.DataFrame(measured_columns(labels, mpp=mpp, neighbours=neighbours))
+    columns = measured_columns(labels, mpp=mpp)
+    xy = np.column_stack([columns["x"], columns["y"]])
+    columns["polarity"] = polarity(xy, columns["orientation"], neighbours=neighbours)
+    count = len(xy)
+    density = count if mpp is None else count / (labels.size * (mpp / 1000) ** 2)
+    columns["density"] = np.full(count, density, np.float64)
+    return pd.DataFrame(columns)
 
 
 def measured_columns(
-    labels: NDArray[np.integer], *, mpp: float | None = None, neighbours: int = NEIGHBOURS
+    labels: NDArray[np.integer], *, mpp: float | None = None
 ) -> dict[str, NDArray[Any]]:
-    """The columns of `measure_nuclei`, [n] each: of a small patch a table takes longer to make."""
+    """What `measure_nuclei` gives of each nucleus alone, [n] by column.
+
+    Of a small patch a table takes longer to make.
+    """
     unit = 1.0 if mpp is None else mpp
-    names: Sequence[int] | NDArray[np.integer] = range(int(labels.max(initial=0)) + 1)
-    if len(names) > labels.size:  # as many places would be made as the largest number says
-        found = np.unique(labels[labels > 0])
-        names = np.concatenate([[0], found])
-        labels = np.where(labels > 0, np.searchsorted(found, labels) + 1, 0)
+    labels, names = numbered(labels)
     rows = [
         {"nucleus": names[number]} | measured
         for number, window in enumerate(ndimage.find_objects(labels), start=1)
         if window is not None and (measured := _measure(labels, number, window, unit=unit))
     ]
-    columns: dict[str, NDArray[Any]] = {
-        name: np.array([row[name] for row in rows], kind) for name, kind in _KINDS.items()
-    }
-    xy = np.column_stack([columns["x"], columns["y"]])
-    columns["polarity"] = polarity(xy, columns["orientation"], neighbours=neighbours)
-    mm2 = labels.size * (unit / 1000) ** 2
-    density = len(rows) / (1.0 if mpp is None else mm2)
-    return columns | {"density": np.full(len(rows), density)}
+    return {name: np.array([row[name] for row in rows], kind) for name, kind in _KINDS.items()}
 
 
 def polarity(
@@ -125,12 +123,12 @@ def polarity(
     orientation
         [n], degrees.
     neighbours
-        Nearest nuclei that count; all others where there are fewer. One nucleus alone has none,
-        and its polarity is NaN.
+        Nearest nuclei that count. Where there are fewer, polarity is NaN: of fewer directions the
+        mean is longer by chance, and few nuclei would seem to point one way.
     """
-    if len(xy) < 2:
+    if len(xy) <= neighbours:
         return np.full(len(xy), np.nan)
-    _, near = KDTree(xy).query(xy, k=min(neighbours + 1, len(xy)))
+    _, near = KDTree(xy).query(xy, k=neighbours + 1)
     turned = np.exp(2j * np.deg2rad(orientation))
     lengths: NDArray[np.float64] = np.abs(turned[near].mean(axis=1))
     return lengths

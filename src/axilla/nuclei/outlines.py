@@ -9,6 +9,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import find_contours
 
+from axilla.nuclei.numbering import numbered
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,12 +34,13 @@ def outlines(instances: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.flo
         The nucleus's number, and [k, 2]: x and y along the edges of its pixels, where the first
         pixel reaches from 0 to 1. Holes are filled; of one in pieces it is the longest outline.
     """
-    for number, window in enumerate(ndimage.find_objects(instances), start=1):
+    small, names = numbered(instances)
+    for number, window in enumerate(ndimage.find_objects(small), start=1):
         if window is None:
             continue
-        mask = np.pad(instances[window] == number, 1)
+        mask = np.pad(small[window] == number, 1)
         # Halfway between the middles of pixels within and without, as y and x of middles.
         found = max(find_contours(mask.astype(np.float32), 0.5), key=len)
         points = cv2.approxPolyDP(found[:-1, ::-1].astype(np.float32), _SMOOTH_PX, closed=True)
         corner = (window[1].start - 0.5, window[0].start - 0.5)
-        yield number, points[:, 0, :].astype(np.float64) + corner
+        yield int(names[number]), points[:, 0, :].astype(np.float64) + corner

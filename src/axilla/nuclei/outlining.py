@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from axilla.nuclei.feature_bags import cut_nuclei
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -17,7 +19,13 @@ SIDE_PX = 256
 """A smaller patch is enlarged to about so much, so that a line of one pixel hides little of it."""
 
 
-def outline_nuclei(pixels: NDArray[np.uint8], instances: NDArray[np.int32]) -> NDArray[np.uint8]:
+def outline_nuclei(
+    pixels: NDArray[np.uint8],
+    instances: NDArray[np.int32],
+    *,
+    enlarged: int = 1,
+    inside: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """A patch, perhaps enlarged, with a line along the inside of every nucleus.
 
     Parameters
@@ -26,12 +34,14 @@ def outline_nuclei(pixels: NDArray[np.uint8], instances: NDArray[np.int32]) -> N
         uint8 [h, w, 3].
     instances
         int32 [h, w], 0 is background.
+    enlarged, inside
+        As in `patch_nuclei`.
 
     Returns
     -------
     ndarray
         uint8 [k h, k w, 3], with k whole: yellow lines around nuclei that are seen whole, white
-        ones around those that the patch's edge cuts, which are not measured.
+        ones around those that the patch's edge or the outline cuts, which are not measured.
     """
     times = max(1, round(SIDE_PX / max(instances.shape)))
     size = (instances.shape[1] * times, instances.shape[0] * times)
@@ -40,8 +50,7 @@ def outline_nuclei(pixels: NDArray[np.uint8], instances: NDArray[np.int32]) -> N
     framed = np.pad(numbers, 1)
     neighbours = (framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:])
     line = (numbers > 0) & np.any([numbers != other for other in neighbours], axis=0)
-    rim = (instances[0], instances[-1], instances[:, 0], instances[:, -1])
-    cut = np.isin(numbers, np.concatenate(rim))
+    cut = np.isin(numbers, cut_nuclei(instances, enlarged=enlarged, inside=inside))
     drawn[line & ~cut] = MEASURED
     drawn[line & cut] = CUT
     return drawn

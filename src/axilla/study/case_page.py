@@ -46,7 +46,7 @@ _KINDS = {
     "-patches.png": "patches with the most and the least attention",
     ".png": "attention over the slide",
     "-patches.parquet": "how many nuclei each patch has",
-    ".parquet": "every nucleus, measured",
+    ".parquet": "every nucleus that is seen whole within a patch, measured",
 }
 
 
@@ -249,12 +249,15 @@ def _files(facts: CaseFacts) -> dict[str, list[str]]:
     return found
 
 
+def _kind(name: str) -> str:
+    """What a file holds, by its place and its ending."""
+    if name.startswith("nuclei/") and name.endswith(".geojson"):
+        return "the same nuclei outlined; drag it onto the slide in QuPath"
+    return next((told for end, told in _KINDS.items() if name.endswith(end)), "")
+
+
 def _files_part(facts: CaseFacts) -> tuple[Part, ...]:
-    rows = [
-        (name, next((told for end, told in _KINDS.items() if name.endswith(end)), ""))
-        for names in _files(facts).values()
-        for name in names
-    ]
+    rows = [(name, _kind(name)) for names in _files(facts).values() for name in names]
     if not rows:
         return ()
     return (

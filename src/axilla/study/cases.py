@@ -79,19 +79,33 @@ def asked_cases(fitting: Fitting, predictions: pd.DataFrame) -> list[Asked]:
 def cases_of(
     fitting: Fitting, predictions: pd.DataFrame, metrics: Mapping[str, Any], layout: Layout
 ) -> tuple[CaseView, ...]:
-    """These patients' first slides, as `explain` drew them."""
+    """A slide of each of these patients, as `explain` drew it."""
     people = {p.patient_id: p for p in fitting.cohort.patients}
     found = []
     for record in shown_cases(fitting, predictions).to_dict("records"):
         row = {str(name): value for name, value in record.items()}
         patient = people[str(row["patient_id"])]
-        view = view_of(
-            fitting, patient, patient.slides[0], layout=layout,
-            score=_score_text(row, fitting, metrics),
-        )  # fmt: skip
+        score = _score_text(row, fitting, metrics)
+        view = _first_drawn(fitting, patient, layout=layout, score=score)
         if view is not None:
             found.append(view)
     return tuple(found)
+
+
+def _first_drawn(
+    fitting: Fitting, patient: Patient, *, layout: Layout, score: str
+) -> CaseView | None:
+    """The patient's first slide of which there are pictures: of some, no patch may be kept.
+
+    Where there are of none, the first one with the patient's own figure; None without that too.
+    """
+    first = None
+    for slide in patient.slides:
+        view = view_of(fitting, patient, slide, layout=layout, score=score)
+        if view is not None and (view.maps or view.galleries):
+            return view
+        first = first or view
+    return first
 
 
 def _score_text(row: Mapping[str, Any], fitting: Fitting, metrics: Mapping[str, Any]) -> str:

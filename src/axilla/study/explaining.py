@@ -23,14 +23,16 @@ from axilla.mil.bundle import Bundle
 from axilla.study.fitting import Fitting
 from axilla.study.heat_drawing import draw_all, draw_slide, figure_png
 from axilla.study.heat_scales import attention_rank
-from axilla.study.instances import read_patches
 from axilla.study.layout import Layout
 from axilla.study.scoring import load_bundle, slide_attention, slide_contribution
-from axilla.study.tiling import Tiles, regions_of
+from axilla.study.tiling import Tiles, open_patches, regions_of
 from axilla.wsi.slides import scanned_origin
 
 GALLERY = 8
 """Patches in each row of the gallery."""
+MEASURING_IMPORTED = 2
+"""Counts up whenever the same model and features made elsewhere come to give another table or other
+tiles."""
 
 
 def explained_method(methods: tuple[str, ...]) -> str | None:
@@ -75,11 +77,12 @@ def default_selection(fitting: Fitting) -> Selection:
 def table_key(
     fitting: Fitting, keys: Mapping[tuple[str, str], str], slide_id: str, own: Partition
 ) -> str:
-    """What the table of a slide's patches depends on."""
+    """What the table of a slide's patches depends on, wherever its features were made."""
     method = explained_method(fitting.config.methods)
     if method is None:
         raise ValueError("a table of patches needs a method that looks at them")
-    return store.digest("explain, tables", keys[method, own.name], fitting.slide_keys[slide_id])
+    key = store.digest("explain, tables", keys[method, own.name], fitting.slide_keys[slide_id])
+    return key if fitting.imported is None else store.digest(MEASURING_IMPORTED, key)
 
 
 def explain_all(
@@ -152,12 +155,8 @@ def _measure_slide(
     places = {"region": grid.region, "x": grid.xy[:, 0], "y": grid.xy[:, 1]}
     table = pd.DataFrame(places | values)
     store.write_text(layout.attention(slide.slide_id), table.to_csv(index=False))
-    pixels = (
-        np.asarray(fitting.slides[slide.slide_id])
-        if config.encoder.trainable
-        else read_patches(slide, tiles, config=config)
-    )
-    gallery = _gallery(pixels, attention)
+    rows = _gallery_rows(attention)
+    gallery = _gallery(rows, _patches_of(slide, rows, fitting, tiles), attention)
     store.write_bytes(layout.gallery(slide.slide_id), figure_png(gallery, dpi=110))
     written = [layout.gallery(slide.slide_id), layout.attention(slide.slide_id)]
     return [*written, *_write_tiles(slide, grid, values, config=config)]
@@ -219,16 +218,36 @@ def told_in_qupath(
     return told | {"Attention rank": attention_rank(values["attention"])}
 
 
-def _gallery(pixels: NDArray[np.uint8], attention: NDArray[np.float64]) -> Figure:
+def _gallery_rows(attention: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Patches with the highest and with the lowest attention, a row each; no patch is in both."""
     order = np.argsort(-attention, kind="stable")[: np.isfinite(attention).sum()]
     # A slide with few patches shows each once: the rows share none.
     count = min(GALLERY, max(1, len(order) // 2))
-    rows = [order[:count], order[::-1][:count]] if len(order) > 1 else [order]
+    return [order[:count], order[::-1][:count]] if len(order) > 1 else [order]
+
+
+def _patches_of(
+    slide: Slide, rows: list[NDArray[np.int64]], fitting: Fitting, tiles: Tiles
+) -> list[NDArray[np.uint8]]:
+    """The patches of each row and no others: all of a slide may be gigabytes."""
+    wanted = np.concatenate(rows)
+    if fitting.config.encoder.trainable and fitting.slides is not None:
+        # As the model sees them, with their stain normalised.
+        pixels = fitting.slides[slide.slide_id][wanted]
+    else:
+        with open_patches(slide, tiles, config=fitting.config) as reader:
+            pixels = reader.read(wanted)
+    return np.split(pixels, np.cumsum([len(row) for row in rows])[:-1])
+
+
+def _gallery(
+    rows: list[NDArray[np.int64]], patches: list[NDArray[np.uint8]], attention: NDArray[np.float64]
+) -> Figure:
     figure = Figure(figsize=(1.1 * GALLERY, 1.55 * len(rows)))
     draw_gallery(
         figure,
-        [[pixels[i] for i in row] for row in rows],
-        values=[[float(attention[i]) for i in row] for row in rows],
+        [list(row) for row in patches],
+        values=[attention[row].tolist() for row in rows],
         titles=["Highest attention", "Lowest attention"][: len(rows)],
         label="{:.2f}",
     )

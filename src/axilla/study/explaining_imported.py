@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,9 +43,6 @@ from axilla.study.imported import read_features_of
 from axilla.study.layout import Layout
 from axilla.study.scoring import load_bundle, slide_attention, slide_contribution
 
-MEASURING = 2
-"""Counts up whenever the same model and features come to give another table or other tiles."""
-
 
 def explain_imported(
     fitting: Fitting,
@@ -65,7 +62,7 @@ def explain_imported(
     chosen = selection or default_selection(fitting)
     shown, layout = chosen.slides, Layout(chosen.out)
     own_keys = {
-        slide_id: store.digest(MEASURING, table_key(fitting, keys, slide_id, part))
+        slide_id: table_key(fitting, keys, slide_id, part)
         for slide_id, (part, _, _) in shown.items()
     }
     # Models lie in the study's folder, wherever the maps go.
@@ -92,12 +89,33 @@ def explain_imported(
         reporter=reporter,
         beside=chosen.beside,
     )
-    bare = sum(not fitting.imported.facts[slide_id].coords for slide_id in shown)
-    reporter.done(
-        "explain",
-        f"{len(shown)} {chosen.title}"
-        + (f"; no heat map of {bare}, whose files hold no coordinates" if bare else ""),
-    )
+    reporter.done("explain", f"{len(shown)} {chosen.title}{_undrawn(drawing, shown)}")
+
+
+def _undrawn(fitting: Fitting, shown: Iterable[str]) -> str:
+    """Of how many of the slides there is no heat map or no overlay, and why; empty where of none.
+
+    As the records of what was drawn have it: files that did not change are not read again.
+    """
+    if fitting.imported is None:
+        raise ValueError("there are no features made elsewhere")
+    facts, told = fitting.imported.facts, ""
+    placed = [slide_id for slide_id in shown if facts[slide_id].coords]
+    bare = sum(not facts[slide_id].coords for slide_id in shown)
+    if bare:
+        told += f"; no heat map of {bare}, whose files hold no coordinates"
+    flat = sum(not _has_overlay(Layout(fitting.config.out), slide_id) for slide_id in placed)
+    if flat and fitting.config.heatmaps.ome_tiff:
+        told += (
+            f"; no OME-TIFF of {flat}, whose files do not give corners and side of the patches in "
+            "whole pixels"
+        )
+    return told
+
+
+def _has_overlay(layout: Layout, slide_id: str) -> bool:
+    overlay = layout.overlay(slide_id, "attention", None).relative_to(layout.out)
+    return overlay.as_posix() in store.step_files(layout.out, f"heatmaps/{slide_id}")
 
 
 def _measure_slide(fitting: Fitting, bundle: Bundle, patient: Patient, slide: Slide) -> list[Path]:
@@ -161,6 +179,7 @@ def _draw_slide(
         written.append(path)
     if not config.heatmaps.ome_tiff or found.unit != "px" or side is None:
         return written
+    # An overlay's pixels are whole ones of the slide; `_undrawn` counts those that have none.
     if (np.append(found.coords, side) % 1).any():
         return written
     # From the slide's corner to the last patch: how far the slide goes on is not known.

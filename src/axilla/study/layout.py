@@ -79,7 +79,7 @@ class Layout:
         return self.out / "heatmaps" / f"{slide_id}-{name}{of}.ome.tif"
 
     def nuclei(self, slide_id: str) -> Path:
-        """Every nucleus of a slide's patches, measured."""
+        """The nuclei that are seen whole within a slide's patches, measured."""
         return self.out / "nuclei" / f"{slide_id}.parquet"
 
     def nuclei_patches(self, slide_id: str) -> Path:
@@ -87,7 +87,7 @@ class Layout:
         return self.out / "nuclei" / f"{slide_id}-patches.parquet"
 
     def nuclei_drawn(self, slide_id: str, number: int | None) -> Path:
-        """Every nucleus of one of a slide's images as QuPath opens it."""
+        """The same of one of a slide's images, as QuPath opens it."""
         of = "" if number is None else f"-{number}"
         return self.out / "nuclei" / f"{slide_id}{of}.geojson"
 

@@ -40,8 +40,15 @@ class FeatureBags:
         return self._fixed[0]
 
     def bag(self, slide_id: str) -> NDArray[np.float32]:
-        """The slide's bag [features, D]."""
-        return feature_bag(self.nuclei.values(slide_id), self.fixed())
+        """The slide's bag [features, D]; [0, D] where no patch of it was kept.
+
+        Nobody saw a nucleus on such a slide or saw that there was none: it has no bag to score or
+        to learn from.
+        """
+        values, fixed = self.nuclei.values(slide_id), self.fixed()
+        if not len(values["density"]):
+            return np.empty((0, fixed.length), np.float32)
+        return feature_bag(values, fixed)
 
     def record(self) -> dict[str, Any]:
         """Edges by feature, for the model's record."""

@@ -128,13 +128,16 @@ class WeighingModel:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Attention and contribution of each feature, [features], means over a patient's slides.
 
+        Slides without a patch have no bag and do not count.
         Contributions are None where they are not asked for or cannot be told.
         """
         if partition.name not in self._kept:
             view = seen_by(self._fitting, NUCLEI, partition)
             self._kept = {partition.name: (view, load_bundle(self._fitting, NUCLEI, partition))}
         view, bundle = self._kept[partition.name]
-        slides = [slide.slide_id for slide in patient.slides]
+        if view.slides is None:
+            raise ValueError("features are weighed on slides")
+        slides = [s.slide_id for s in patient.slides if len(view.slides[s.slide_id])]
         attention = np.mean([slide_attention(view, bundle, patient, s) for s in slides], axis=0)
         given = []
         for slide in slides if contributions else []:

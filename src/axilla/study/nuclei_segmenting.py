@@ -87,7 +87,8 @@ def segment_file(
         A slide or picture; for an instance map of at most 2^28 pixels.
     out
         `.npz`, with `inst_map` int32 [h, w]; or `.geojson`, written part by part, so that memory
-        does not grow with the slide: each nucleus with its measurements.
+        does not grow with the slide: each nucleus with its measurements, but for the common
+        orientation, since its neighbours may lie in other parts.
     mpp
         µm per pixel; goes before what the image tells.
     way

@@ -102,7 +102,7 @@ def _outlined(fitting: Fitting, tiles: Tiles, slide: Slide) -> Figure:
     unit = feature_units(fitting)["density"]
     draw_gallery(
         figure, [drawn], values=[densities[rows].tolist()],
-        titles=[f"Sparsest to densest: nuclei {unit}; yellow: measured, white: cut by the edge"],
+        titles=[f"Sparsest to densest: nuclei {unit}; yellow: measured, white: cut, not measured"],
         label="{:,.0f}" if fitting.nuclei.in_um else "{:.3g}",
     )  # fmt: skip
     return figure

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +22,6 @@ from axilla.core.progress import Reporter
 from axilla.core.types import MicronsPerPixel, PatchGrid, Region, Slide
 from axilla.nuclei.classical import fit_classical
 from axilla.nuclei.feature_bags import feature_values, patch_nuclei
-from axilla.nuclei.outlines import outlines
 from axilla.nuclei.outlining import outline_nuclei
 from axilla.nuclei.segmentation import (
     Finder,
@@ -34,6 +32,7 @@ from axilla.nuclei.segmentation import (
     working_zoom,
 )
 from axilla.study.layout import Layout
+from axilla.study.nuclei_gathering import Columns, Rings, gather
 from axilla.study.nuclei_geojson import add_nuclei
 from axilla.study.nuclei_segmenting import Way, fixed_segmenter, working
 from axilla.study.slide_checks import slides_of
@@ -41,7 +40,7 @@ from axilla.study.tiling import Tiles, regions_of
 from axilla.wsi.patches import PatchReader
 from axilla.wsi.slides import scanned_origin
 
-SEGMENTING = 6
+SEGMENTING = 7
 """Counts up whenever the same patch and weights come to give other nuclei or measures."""
 PATCHES_AT_ONCE = 64
 _SAMPLED_PATCHES = 8
@@ -59,11 +58,14 @@ class SlideNuclei:
     """Whether lengths are µm; else pixels of the patches."""
 
     def table(self, slide_id: str) -> pd.DataFrame:
-        """A row a nucleus that is seen whole: `patch`, `x`, `y` and what `measure_nuclei` gives."""
+        """A row a nucleus that is seen whole: `patch`, `x`, `y` and what `measure_nuclei` gives.
+
+        One that several patches show stands in the first of them.
+        """
         return pd.read_parquet(self.layout.nuclei(slide_id))
 
     def patches(self, slide_id: str) -> pd.DataFrame:
-        """A row a patch: `nuclei` seen whole, and `density`."""
+        """A row a patch: `nuclei` of it in the table, and `density` of all that it shows."""
         return pd.read_parquet(self.layout.nuclei_patches(slide_id))
 
     def values(self, slide_id: str) -> dict[str, NDArray[np.float64]]:
@@ -116,7 +118,9 @@ def _find_on_slide(
     with ExitStack() as stack:
         reader = stack.enter_context(PatchReader(slide, grid, regions, config=config.patches))
         add = drawn.opened(stack) if drawn else {}
-        nuclei, patches = measure_patches(reader, grid, config=config, segmenter=segmenter, add=add)
+        nuclei, patches = measure_patches(
+            reader, grid, regions=regions, config=config, segmenter=segmenter, add=add
+        )
     files = [layout.nuclei(slide.slide_id), layout.nuclei_patches(slide.slide_id)]
     for path, table in zip(files, (nuclei, patches), strict=True):
         buffer = io.BytesIO()
@@ -204,43 +208,58 @@ def measure_patches(
     reader: PatchReader,
     grid: PatchGrid,
     *,
+    regions: Sequence[Region],
     config: StudyConfig,
     segmenter: Finder | None,
     add: Mapping[int, Callable[..., None]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Nuclei and patches of a slide; `add`, by region, takes outlines as `add_nuclei` does."""
+    """Nuclei and patches of a slide; `add`, by region, takes outlines as `add_nuclei` does.
+
+    Of what was seen before only measures and outlines are held, no pixels.
+    """
     per_pixel, mpp = _scale(grid, config=config)
+    px_per_unit = per_pixel / (1.0 if mpp is None else mpp)
+    images = {region.index: region.image for region in regions}
     if len(grid) == 0:  # all of them white, and the patient has another slide
         none, _ = patch_nuclei(np.zeros((1, 1), np.int32), mpp=mpp)
-        return _tables([{"patch": np.empty(0, np.int64)} | none], [])
+        parts: list[Columns] = [{"patch": np.empty(0, np.int64)} | none]
+        return _tables(gather(parts, grid, images=images, px_per_unit=px_per_unit), [])
     own, zoom, fine = _fitted(reader, grid, mpp=mpp, segmenter=segmenter)
     per_pixel /= fine
-    parts, rows = [], []
+    parts, densities, rings = [], [], dict[int, Rings]()
     with working(own, len(grid)) as workers:
         for index, instances in enumerate(
             segment_patches(_read(reader, fine), own, zoom=zoom, workers=workers)
         ):
-            nuclei, density = patch_nuclei(instances, mpp=mpp, enlarged=fine)
-            if (own_add := add.get(int(grid.region[index]))) is not None:
-                rings = {n: grid.xy[index] + r * per_pixel for n, r in outlines(instances)}
-                own_add(rings, nuclei, in_um=mpp is not None)
+            nuclei, density = patch_nuclei(
+                instances, mpp=mpp, enlarged=fine, inside=reader.inside(index)
+            )
+            if int(grid.region[index]) in add:
+                rings[index] = Rings.of(instances, nuclei["nucleus"])
             # Centres from the patch's pixels to the slide's.
             for axis, name in enumerate(("x", "y")):
                 nuclei[name] = grid.xy[index, axis] + (nuclei[name] + 0.5) * per_pixel
-            count = len(nuclei["nucleus"])
-            parts.append({"patch": np.full(count, index)} | nuclei)
-            rows.append((index, count, density))
-    return _tables(parts, rows)
+            parts.append({"patch": np.full(len(nuclei["nucleus"]), index)} | nuclei)
+            densities.append(density)
+    found = gather(parts, grid, images=images, px_per_unit=px_per_unit)
+    for index, own_rings in rings.items():
+        here = slice(*np.searchsorted(found["patch"], [index, index + 1]))
+        measured = {name: values[here] for name, values in found.items()}
+        placed = own_rings.placed(grid.xy[index], per_pixel=per_pixel)
+        add[int(grid.region[index])](placed, measured, in_um=mpp is not None)
+    return _tables(found, densities)
 
 
-def _tables(
-    parts: Sequence[Mapping[str, NDArray[Any]]], rows: Sequence[tuple[int, int, float]]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _tables(found: Columns, densities: Sequence[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Nuclei of all patches, and the patches."""
-    names = [name for name in parts[0] if name not in {"touches_edge", "density"}]
-    table = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in names})
-    patches = pd.DataFrame(rows, columns=["patch", "nuclei", "density"])
-    return table, patches.astype({"patch": np.int64, "nuclei": np.int64, "density": np.float64})
+    table = pd.DataFrame({n: values for n, values in found.items() if n != "touches_edge"})
+    counts = np.bincount(found["patch"], minlength=len(densities))
+    patches = {
+        "patch": np.arange(len(densities)),
+        "nuclei": counts.astype(np.int64),
+        "density": np.asarray(densities, np.float64),
+    }
+    return table, pd.DataFrame(patches)
 
 
 def _scale(grid: PatchGrid, *, config: StudyConfig) -> tuple[float, MicronsPerPixel | None]:
@@ -277,7 +296,11 @@ def outlined_patches(
         _, mpp = _scale(grid, config=config)
         own, zoom, fine = _fitted(reader, grid, mpp=mpp, segmenter=segmenter)
         pixels = [_enlarged(patch, fine) for patch in reader.read(rows)]
-    return [outline_nuclei(patch, segment_pixels(patch, own, zoom=zoom)) for patch in pixels]
+        insides = [reader.inside(int(row)) for row in rows]
+    return [
+        outline_nuclei(patch, segment_pixels(patch, own, zoom=zoom), enlarged=fine, inside=inside)
+        for patch, inside in zip(pixels, insides, strict=True)
+    ]
 
 
 def _read(reader: PatchReader, fine: int) -> Iterator[NDArray[np.uint8]]:

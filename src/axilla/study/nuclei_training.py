@@ -23,6 +23,7 @@ from axilla.core.progress import Reporter
 from axilla.nuclei.augmentation import OutlinedImage
 from axilla.nuclei.learned import LearnedSegmenter, write_network
 from axilla.nuclei.material import outlined_files
+from axilla.nuclei.numbering import numbered
 from axilla.nuclei.points import LEAST_IN_ALL, instances_from_points, read_points, refined
 from axilla.nuclei.reading import MAX_PX, read_nuclei
 from axilla.nuclei.training import NucleusTraining, train_network
@@ -99,7 +100,7 @@ def train_nuclei(
 
 
 def read_outlined(image: Path, nuclei: Path) -> OutlinedImage:
-    """An image with its nuclei.
+    """An image with its nuclei, whose numbers are small, however the file numbers them.
 
     Raises
     ------
@@ -108,7 +109,8 @@ def read_outlined(image: Path, nuclei: Path) -> OutlinedImage:
     """
     pixels = read_pixels(image)
     height, width = pixels.shape[:2]
-    return OutlinedImage(pixels, read_nuclei(nuclei, shape=(height, width)))
+    instances, _ = numbered(read_nuclei(nuclei, shape=(height, width)))
+    return OutlinedImage(pixels, instances.astype(np.int32, copy=False))
 
 
 def read_pixels(image: Path) -> NDArray[np.uint8]:

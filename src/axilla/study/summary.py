@@ -179,8 +179,9 @@ def _nuclei_sentence(config: StudyConfig) -> str:
         else f"by the nuclear network {config.nuclei.weights.name}"
     )
     return (
-        f"Nuclei of the patches were found {way}; those that a patch's edge cuts were not "
-        f"measured. Each of {len(FEATURES)} features became a histogram of {config.nuclei.bins} "
+        f"Nuclei of the patches were found {way}; those that a patch's edge, the outline of the "
+        "tumour or the slide's border cuts were not measured, and one that several patches show "
+        f"counts once. Each of {len(FEATURES)} features became a histogram of {config.nuclei.bins} "
         "bins, whose edges are fixed on the training patients; a slide is a bag of these "
         "histograms, and DL-CNB was re-trained on such bags."
     )

@@ -63,3 +63,41 @@ def inside_mask(
     column = np.clip(np.ceil((crossing - x) / step - 0.5), 0, width).astype(np.int64)
     np.bitwise_xor.at(toggles, (row, column), np.uint8(1))
     return np.bitwise_xor.accumulate(toggles[:, :width], axis=1)
+
+
+def patch_mask(
+    edges: NDArray[np.float64] | None,
+    *,
+    x: int,
+    y: int,
+    side: int,
+    size: int,
+    image_size: tuple[int, int],
+) -> NDArray[np.uint8]:
+    """Which pixels of a patch are of the image and within the outline, the others being white.
+
+    Parameters
+    ----------
+    edges
+        Of `polygon_edges`; None where the whole image is the region.
+    x, y
+        The patch's top left corner in level-0 pixels.
+    side, size
+        Its side in level-0 pixels and in its own.
+    image_size
+        Width and height in level-0 pixels.
+
+    Returns
+    -------
+    uint8 [size, size], 1 inside and 0 outside.
+    """
+    step = side / size
+    middles = (np.arange(size) + 0.5) * step
+    across, down = (
+        (corner + middles >= 0) & (corner + middles < length)
+        for corner, length in zip((x, y), image_size, strict=True)
+    )
+    on_image = np.outer(down, across).astype(np.uint8)
+    if edges is None:
+        return on_image
+    return on_image & inside_mask(edges, x=x, y=y, width=size, height=size, step=step)

@@ -13,7 +13,7 @@ from axilla.core.types import PatchGrid, SlidePixels
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.flat_readers import Closing
 from axilla.wsi.grid import columns_and_rows
-from axilla.wsi.masks import inside_mask, polygon_edges
+from axilla.wsi.masks import inside_mask, patch_mask, polygon_edges
 from axilla.wsi.ready import ReadyWindow
 from axilla.wsi.scale import patch_side_level0, slide_mpp
 from axilla.wsi.slides import open_slide
@@ -221,6 +221,21 @@ class PatchReader(Closing):
         """Read all patches in the grid's order, as RGB uint8 [n, size, size, 3]."""
         return self.read(np.arange(len(self._grid)))
 
+    def inside(self, index: int) -> NDArray[np.uint8]:
+        """Which pixels of a patch show the slide within the outline, uint8 [size, size], 1 or 0.
+
+        All of them where patches come as files: nobody knows what they were cut from.
+        """
+        region = self._regions[int(self._grid.region[index])]
+        if region.files is not None:
+            return np.ones((self._size, self._size), np.uint8)
+        x, y = self._grid.xy[index].tolist()
+        return patch_mask(
+            self._images.edges(region), x=x, y=y,
+            side=int(self._grid.size_level0), size=self._size,
+            image_size=self._images.size(region.image),
+        )  # fmt: skip
+
 
 class _Images:
     """Open images of one slide, the least recently used closed first."""
@@ -234,6 +249,7 @@ class _Images:
         self._max_open = max_open
         self._readers: OrderedDict[Path, SlideReader] = OrderedDict()
         self._edges: dict[int, NDArray[np.float64]] = {}
+        self._sizes: dict[Path, tuple[int, int]] = {}
         self._scale: tuple[MicronsPerPixel | None, int] | None = None
 
     def __enter__(self) -> Self:
@@ -270,6 +286,7 @@ class _Images:
             max_px=self._slide.max_px,
         )
         self._readers[image] = reader
+        self._sizes[image] = reader.size
         mpp = slide_mpp(self._slide, reader.mpp, image=image)
         scale = (mpp, patch_side_level0(self._slide, mpp, config=self._config, image=image))
         if self._scale is not None and self._scale[1] != scale[1]:
@@ -282,6 +299,18 @@ class _Images:
             )
         self._scale = self._scale or scale
         return reader
+
+    def size(self, image: Path) -> tuple[int, int]:
+        """Width and height of an image, which is opened only if it never was."""
+        if image not in self._sizes:
+            self.reader(image)
+        return self._sizes[image]
+
+    def edges(self, region: Region) -> NDArray[np.float64] | None:
+        """Edges of a region's outline; None where it has none."""
+        if region.polygon is not None and region.index not in self._edges:
+            self.window(region)
+        return self._edges.get(region.index)
 
     def window(self, region: Region) -> _Window | ReadyWindow:
         if region.files is not None:
