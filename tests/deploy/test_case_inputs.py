@@ -153,15 +153,15 @@ def test_the_command(
         main()
     assert not ended.value.code
     assert json.loads(capsys.readouterr().out) == json.loads(result.json)
-    out = ["--out", str(tmp_path / "case"), "--age", "110"]
-    monkeypatch.setattr(
-        sys, "argv", [a for a in command(trained, case, weights, *out) if "=age=" not in a]
-    )
+    asked = command(trained, case, weights, "--out", str(tmp_path / "case"))
+    at = asked.index("--annotation")
+    monkeypatch.setattr(sys, "argv", asked[:at] + asked[at + 2 :])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 3
     said = capsys.readouterr().out
-    assert "WARNING   `age` is 110 years" in said
+    assert "WARNING   Slide SYN-" in said
+    assert "has no outline" in said.replace("\n", " ")
     assert str(tmp_path / "case" / "case.html") in said.replace("\n", "")
     assert json.loads((tmp_path / "case" / "case.json").read_text())["doubtful"]
     monkeypatch.setattr(sys, "argv", command(trained, case, weights, "--set", "age=x"))
