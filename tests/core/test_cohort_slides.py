@@ -9,6 +9,8 @@ import pytest
 from axilla.core.cohort import read_cohort
 from axilla.core.errors import CohortError
 from axilla.core.slide_files import files_of, first_of_series
+from axilla.core.types import Slide
+from axilla.wsi.ready import ready_patches
 
 SVS = ("007.svs", "8.svs", "9.svs", "10.svs")
 
@@ -238,3 +240,9 @@ def test_a_folder_that_cannot_be_listed_is_no_slide(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.iterdir", refuse)
     assert first_of_series(tmp_path) is None
+
+
+def test_ready_patches_with_an_umlaut_of_another_system_are_read(tmp_path):
+    names = [unicodedata.normalize("NFD", f"M\u00fc_1_0_{x}_0.jpg") for x in (0, 16)]
+    slide = Slide("M\u00fc_1", "P", tuple(tmp_path / name for name in names))
+    assert [name.x for name in ready_patches(slide)] == [0, 16]

@@ -67,6 +67,8 @@ def test_a_negative_region_is_its_layers_own() -> None:
 
 def test_a_layer_of_negative_regions_alone_is_cut_out_of_all() -> None:
     data = scope(("Tumour", [("0", box(0, 0, 1000))]), ("Necrosis", [("1", box(0, 0, 500))]))
+    ruler = b'<Region Type="4" NegativeROA="0"><Vertices/></Region></Regions>'
+    assert parse_xml(data.replace(b"</Regions>", ruler)).areas()[0].polygon.area == 750_000
     for keep in (None, ["tumour"]):
         (area,) = parse_xml(data).areas(keep)
         assert area.polygon.area == 1000**2 - 500**2

@@ -305,7 +305,7 @@ def _stamp(
         size = float(attrs["tile_size_um"])
     elif _text(attrs.get("unit")) == "um" and "tile_size" in attrs:
         size = float(attrs["tile_size"])
-    elif coords is not None and round(float(attrs.get("tile_size", _stride(coords)))) == _STAMP_PX:
+    elif coords is not None and _in_stamp_px(float(attrs.get("tile_size", _stride(coords)))):
         # Before version 2: tiles of 256 µm at 224 pixels, counted in those pixels.
         coords = coords.astype(np.float64) * (_STAMP_UM / _STAMP_PX)
         size = _STAMP_UM
@@ -319,6 +319,14 @@ def _stamp(
         source="stamp",
         encoder=_text(attrs.get("extractor")),
     )
+
+
+def _in_stamp_px(step: float) -> bool:
+    """Whether tiles lie so far apart that their places are counted in STAMP's first pixels.
+
+    A multiple of a tile's side, where those between two tiles were left out.
+    """
+    return round(step) >= _STAMP_PX and round(step) % _STAMP_PX == 0
 
 
 def patch_side(found: SlideFeatures) -> float | None:

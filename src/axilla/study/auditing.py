@@ -99,7 +99,9 @@ def audit_slides(config: StudyConfig, *, reporter: Reporter) -> Path | None:
 
 
 def _audit(config: StudyConfig, *, reporter: Reporter) -> Path:
-    checked = check_inputs(config, reporter=reporter, memory=check_memory(config), slides_only=True)
+    memory = check_memory(config)
+    checked = check_inputs(config, reporter=reporter, memory=memory, slides_only=True)
+    memory.save()  # so that the next audit opens only what changed
     fatal = tuple(problem for problem in checked.problems if problem.fatal)
     if fatal or checked.cohort is None:
         raise InputProblems(fatal)

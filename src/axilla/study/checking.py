@@ -36,6 +36,8 @@ class Checked:
     mpp: MicronsPerPixel | None
     """µm per level-0 pixel, None where nobody says it."""
     notes: tuple[Problem, ...]
+    empty: bool = False
+    """No region was found to be cut."""
 
 
 class CheckMemory:
@@ -71,6 +73,7 @@ class CheckMemory:
             return None  # gone or unreadable: the check says what is wrong
         return Checked(
             mpp=None if was["mpp"] is None else MicronsPerPixel(was["mpp"]),
+            empty=was["empty"],
             notes=tuple(
                 Problem(**note | {"file": None if note["file"] is None else Path(note["file"])})
                 for note in was["notes"]
@@ -82,6 +85,7 @@ class CheckMemory:
         self._slides[slide.slide_id] = {
             "key": self._key_of(slide),
             "mpp": checked.mpp,
+            "empty": checked.empty,
             "notes": [_plain(note) for note in checked.notes],
         }
 
@@ -98,8 +102,12 @@ class CheckMemory:
         return value
 
     def save(self) -> None:
-        """Keep what this check found; what is no longer part of the study is forgotten."""
-        value = {"schema": _SCHEMA, "slides": self._slides, "files": self._digests}
+        """Keep what this check found; what is no longer part of the study is forgotten.
+
+        Digests stay as they were where it looked for no copies.
+        """
+        digests = self._digests or self._was_digests
+        value = {"schema": _SCHEMA, "slides": self._slides, "files": digests}
         write_if_new(self._path, json.dumps(value, sort_keys=True, indent=0) + "\n")
 
     def _read(self) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:

@@ -30,7 +30,7 @@ from axilla.wsi.slides import scanned_origin
 
 GALLERY = 8
 """Patches in each row of the gallery."""
-MEASURING_IMPORTED = 2
+MEASURING_IMPORTED = 3
 """Counts up whenever the same model and features made elsewhere come to give another table or other
 tiles."""
 

@@ -17,6 +17,7 @@ from axilla.study.clinical_checks import unseen_categories
 from axilla.study.given import check_given
 from axilla.study.imported import check_imported
 from axilla.study.leakage import alike_groups, alike_patients, content_files, duplicate_slides
+from axilla.study.mixed_scales import mixed_scales
 from axilla.study.nuclei_checks import check_nuclei
 from axilla.study.people import check_saved_split
 from axilla.study.slide_checks import check_slides, slides_of
@@ -71,12 +72,14 @@ def check_inputs(
     patients = (*cohort.patients, *everybody.unusable)
     slides = slides_of(patients) if config.imported is None else []
     if slides:
-        for found in check_slides(patients, config, reporter=reporter, memory=memory):
-            shared.extend(found.problems)
-            notes.extend(found.notes)
-        bare = unannotated(slides, config=config)
-        if bare is not None:
-            (shared if bare.fatal else notes).append(bare)
+        found = list(check_slides(patients, config, reporter=reporter, memory=memory))
+        shared.extend(problem for own in found for problem in own.problems)
+        notes.extend(note for own in found for note in own.notes)
+        # What is noted of all slides together is for those who train on them.
+        mixed = None if slides_only else mixed_scales((s.mpp for s in found), config=config)
+        for told in (mixed, unannotated(slides, config=config)):
+            if told is not None:
+                (shared if told.fatal else notes).append(told)
     for note in notes:
         reporter.say(f"note      {note}")
     if slides_only:

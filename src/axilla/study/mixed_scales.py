@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from axilla.core.config import StudyConfig
 from axilla.core.errors import Problem
@@ -15,18 +15,20 @@ _SHOWN = 4
 
 
 def mixed_scales(
-    scales: Mapping[str, MicronsPerPixel | None], *, config: StudyConfig
+    scales: Iterable[MicronsPerPixel | None], *, config: StudyConfig
 ) -> Problem | None:
     """What to note where patches of a study would show tissue at different magnifications.
 
     Parameters
     ----------
     scales
-        µm per level-0 pixel by slide id; None where nobody says it, and then nothing is noted of
-        that slide.
+        µm per level-0 pixel of each slide; None where nobody says it, and then nothing is noted of
+        that slide. They are gone through only where patches are cut in pixels.
     """
-    known = sorted(mpp for mpp in scales.values() if mpp is not None)
-    if config.patches.mpp is not None or not known or known[-1] <= _ALIKE * known[0]:
+    if config.patches.mpp is not None:
+        return None
+    known = sorted(mpp for mpp in scales if mpp is not None)
+    if not known or known[-1] <= _ALIKE * known[0]:
         return None
     common = Counter(round(mpp, 2) for mpp in known).most_common()
     told = ", ".join(f"{count:,} of {mpp:g}" for mpp, count in common[:_SHOWN])

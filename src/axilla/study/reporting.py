@@ -122,8 +122,9 @@ def _contents(
 
 
 def _mixed_scales(tiles: Tiles | None, *, config: StudyConfig) -> tuple[str, ...]:
-    scales = {} if tiles is None else {name: grid.mpp for name, grid in tiles.grids.items()}
-    mixed = mixed_scales(scales, config=config)
+    if tiles is None:
+        return ()
+    mixed = mixed_scales((grid.mpp for grid in tiles.grids.values()), config=config)
     return () if mixed is None else (f"{mixed.cause[0].upper()}{mixed.cause[1:]}",)
 
 

@@ -12,7 +12,6 @@ from axilla.core.errors import AxillaError, Problem
 from axilla.core.progress import Reporter
 from axilla.core.types import MicronsPerPixel, Patient, Region, Slide
 from axilla.study.checking import Checked, CheckMemory
-from axilla.study.mixed_scales import mixed_scales
 from axilla.wsi.annotation_fit import Fit, check_fit
 from axilla.wsi.annotations import check_regions
 from axilla.wsi.ready import check_ready, ready_patches
@@ -58,41 +57,35 @@ def check_slides(
 ) -> Iterator[Fit]:
     """What is wrong with each slide, in their order, some slides looked at at a time.
 
-    A slide without tissue is a problem where its patient has no other. The last is what is to be
-    noted of all of them together.
+    A slide without tissue is a problem where its patient has no other.
     """
 
     def look(slide: Slide) -> Fit:
         known = memory.recall(slide)
         if known is not None:
-            return Fit(notes=known.notes, mpp=known.mpp)
+            return Fit(notes=known.notes, mpp=known.mpp, empty=known.empty)
         return _check_slide(slide, config)
 
     slides = slides_of(patients)
     if not slides:
         return
     bare: set[str] = set()
-    scales: dict[str, MicronsPerPixel | None] = {}
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         futures = [pool.submit(look, slide) for slide in slides]
         pairs = list(zip(slides, futures, strict=True))
         try:
             for slide, future in reporter.track(pairs, "Checking slides"):
                 found = future.result()
-                scales[slide.slide_id] = found.mpp
                 if found.empty:
                     bare.add(slide.slide_id)
-                elif not found.problems:
-                    memory.remember(slide, Checked(mpp=found.mpp, notes=found.notes))
+                if not found.problems:
+                    memory.remember(slide, Checked(found.mpp, found.notes, empty=found.empty))
                 yield found
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     for patient in patients:
         if patient.slides and all(slide.slide_id in bare for slide in patient.slides):
             yield Fit(problems=(replace(without_tissue(patient), code="slide"),))
-    mixed = mixed_scales(scales, config=config)
-    if mixed is not None:
-        yield Fit(notes=(mixed,))
 
 
 def _check_slide(slide: Slide, config: StudyConfig) -> Fit:

@@ -110,16 +110,16 @@ def _image_scope(root: Element) -> Outlines:
     for place, layer in enumerate(root.iterfind("Annotation")):
         classes = _layer_names(layer)
         regions = list(layer.iterfind("Regions/Region"))
+        closed = [region for region in regions if region.get("Type") not in _SCOPE_LINES]
         # A negative region is the layer's own; a layer of nothing else is meant for all.
-        alone = all(region.get("NegativeROA") == "1" for region in regions)
+        alone = all(region.get("NegativeROA") == "1" for region in closed)
         for region in regions:
             number += 1
-            kind = region.get("Type", "0")
-            if kind in _SCOPE_LINES:
+            if region.get("Type") in _SCOPE_LINES:
                 continue
             name = f"region {number}"
             vertices: Any = _vertices(region, "Vertices/Vertex")
-            if kind == _SCOPE_ELLIPSE and len(vertices) == 2:
+            if region.get("Type") == _SCOPE_ELLIPSE and len(vertices) == 2:
                 vertices = _ellipse(vertices, name).tolist()
             text = region.get("Text", "").strip()
             cut = region.get("NegativeROA") == "1"

@@ -9,6 +9,7 @@ import numpy as np
 
 from axilla.core.errors import Problem, SlideError
 from axilla.core.patch_names import PatchName, parse_patch_name
+from axilla.core.slide_files import name_key
 from axilla.core.types import Region
 from axilla.wsi.slides import open_slide, slide_size
 from axilla.wsi.whiteness import white_share
@@ -35,8 +36,8 @@ def ready_patches(slide: Slide) -> dict[PatchName, Path]:
     """
     found: dict[PatchName, Path] = {}
     for path in slide.images:
-        name = parse_patch_name(path.stem)
-        if name is None or name.slide_id != slide.slide_id or name in found:
+        name = parse_patch_name(name_key(path.stem))
+        if name is None or name.slide_id != name_key(slide.slide_id) or name in found:
             raise SlideError(
                 f"the name does not say which patch of slide {slide.slide_id} it is, or another "
                 "file says the same.",
