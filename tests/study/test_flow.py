@@ -84,7 +84,7 @@ def test_slides_and_patches_that_were_left_out_are_told() -> None:
     assert flow_of(fitting, tiles)[-2].lost == (
         "1,230 further patches were too white",
         (
-            "Slides that give no patch: W of patient P0 (all 1200 are too white); G of patient P0 "
+            "Slides that give no patch: W of patient P0 (all 1,200 are too white); G of patient P0 "
             "(no tissue was found on it)"
         ),
     )

@@ -25,6 +25,7 @@ from axilla.study.unannotated import unannotated_sentences
 Make = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("coarse_pictures")
 
+WHITE = "no patch is left: all {} are too white, as what lies outside an outline counts as white."
 GOOD = [f"G{number:02d}" for number in range(20)]
 
 
@@ -37,6 +38,40 @@ def row(patient: str, *, age: str = "", er: str = "positive", nodes: int = 0) ->
 def outline(low: int, high: int) -> str:
     corners = [[low, low], [high, low], [high, high], [low, high]]
     return json.dumps({"positive": [{"vertices": corners}]})
+
+
+def test_outlines_of_several_classes_and_tissue_in_two_outlines_are_noted(
+    plain_study: Make,
+) -> None:
+    def feature(name: str, low: int, high: int) -> dict[str, Any]:
+        ring = [[low, low], [high, low], [high, high], [low, high], [low, low]]
+        return {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": {"objectType": "annotation", "classification": {"name": name}},
+        }
+
+    settings = plain_study([row(p, nodes=i % 2) for i, p in enumerate(GOOD)], GOOD)
+    notes = settings["slides"].parent / "annotations"
+    for patient in GOOD:
+        (notes / f"{patient}.geojson").write_text(json.dumps([feature("Tumor", 16, 80)]), "utf-8")
+    inside = [feature("Tumor", 16, 80), feature("Necrosis", 16, 48)]
+    (notes / "G03.geojson").write_text(json.dumps(inside), "utf-8")
+    (notes / "G04.geojson").write_text(json.dumps([feature("Tumor", 60, 64)]), "utf-8")
+    settings |= {"annotations": notes, "threshold": 0.5}
+    config = StudyConfig.model_validate(settings)
+    for _ in range(2):  # the second time from memory
+        assert check(config) == ()
+        told = {n["slide"]: n for n in store.read_json(config.out / "check.json")["notes"]}
+        assert set(told) == {"G03", "G04", None}
+        assert "outlines of slide G03 overlap: 25% of their area" in told["G03"]["cause"]
+        assert "encloses 179 of the 256 pixels of a patch" in told["G04"]["cause"]
+        assert told[None]["cause"].endswith("slides by class: Tumor (20), Necrosis (1).")
+        assert "keep: [...]" in told[None]["remedy"]
+    kept = settings | {"annotations": {"folder": notes, "keep": ["tumor"]}}
+    config = StudyConfig.model_validate(kept)
+    assert check(config) == ()
+    assert [n["slide"] for n in store.read_json(config.out / "check.json")["notes"]] == ["G04"]
 
 
 def test_notes_stay_after_the_slides_were_cut(plain_study: Make) -> None:
@@ -176,12 +211,12 @@ def test_excluding_the_failed_names_each_with_the_reason(broken: dict[str, Any])
     assert gone["step"].to_dict() == dict.fromkeys(WRONG, "check") | {"B8": "tile"}
     for patient, (_, cause, _) in WRONG.items():
         assert cause in gone["reason"][patient]
-    assert gone["reason"]["B8"] == "no patch is left: all 16 are too white."
+    assert gone["reason"]["B8"] == WHITE.format(16)
     page = (config.out / "report.html").read_text(encoding="utf-8")
     for patient in [*WRONG, "B8"]:
         assert patient in page
     assert "28 patients" in page
-    assert "no patch is left: all 16 are too white." in page
+    assert WHITE.format(16) in page
     assert "8 patients left the study because of their inputs" in page
     assert {p.patient_id for p in result.cohort.patients} == set(GOOD)
     assert set(pd.read_csv(config.out / "predictions.csv")["patient_id"]) == set(GOOD)
@@ -220,7 +255,10 @@ def test_a_white_slide_stops_a_run_that_was_not_told_to_go_on(plain_study: Make)
     with pytest.raises(InputProblems) as caught:
         run(config, until="tile")
     (problem,) = caught.value.problems
-    assert (problem.patient, problem.cause) == ("G03", "no patch is left: all 36 are too white.")
+    assert (problem.patient, problem.cause) == (
+        "G03",
+        WHITE.format(36),
+    )
     assert "--exclude-failed" in problem.remedy
 
 

@@ -113,3 +113,20 @@ def test_what_old_versions_of_qupath_detected_is_no_outline() -> None:
         assert area.polygon.area == 1000**2
     told = feature("PathCellObject", 500, objectType="annotation")
     assert len(parse_json(json.dumps([told]).encode()).areas()) == 1, "`objectType` goes first"
+
+
+def test_what_qupath_ignores_is_cut_out() -> None:
+    def feature(name: str, corners: Corners) -> dict[str, object]:
+        ring = [list(corner) for corner in (*corners, corners[0])]
+        return {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": {"objectType": "annotation", "classification": {"name": name}},
+        }
+
+    content = [feature("Tumor", box(0, 0, 1000)), feature("Ignore*", box(0, 0, 500))]
+    for keep in (None, ["tumor"]):
+        (area,) = parse_json(json.dumps(content).encode()).areas(keep)
+        assert (area.polygon.area, area.drawn_as) == (1000**2 - 500**2, "Tumor")
+    with pytest.raises(OutlineError, match="none of tumour"):
+        parse_json(json.dumps(content[1:]).encode()).areas()

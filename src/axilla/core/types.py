@@ -72,6 +72,8 @@ class Region:
     source: Literal["annotation", "tissue", "whole", "patches"]
     repaired: bool = False
     """Its outline, or one cut out of it, crossed itself, and `polygon` is our reading of it."""
+    drawn_as: str | None = None
+    """The class that the annotation gives it, where it gives one."""
     files: Mapping[tuple[int, int], Path] | None = None
     """Ready patches by their (x, y), where patches come as files; `image` is the first of them."""
 

@@ -38,6 +38,8 @@ class Checked:
     notes: tuple[Problem, ...]
     empty: bool = False
     """No region was found to be cut."""
+    classes: tuple[str, ...] = ()
+    """Of its outlines, each once."""
 
 
 class CheckMemory:
@@ -74,6 +76,7 @@ class CheckMemory:
         return Checked(
             mpp=None if was["mpp"] is None else MicronsPerPixel(was["mpp"]),
             empty=was["empty"],
+            classes=tuple(was["classes"]),
             notes=tuple(
                 Problem(**note | {"file": None if note["file"] is None else Path(note["file"])})
                 for note in was["notes"]
@@ -86,6 +89,7 @@ class CheckMemory:
             "key": self._key_of(slide),
             "mpp": checked.mpp,
             "empty": checked.empty,
+            "classes": list(checked.classes),
             "notes": [_plain(note) for note in checked.notes],
         }
 

@@ -14,6 +14,7 @@ from axilla.core.split import cut_partitions, partitions_of
 from axilla.core.types import Cohort, Partition, Slide
 from axilla.study.checking import CheckMemory, same_files, write_check
 from axilla.study.clinical_checks import unseen_categories
+from axilla.study.drawn_classes import several_classes
 from axilla.study.given import check_given
 from axilla.study.imported import check_imported
 from axilla.study.leakage import alike_groups, alike_patients, content_files, duplicate_slides
@@ -77,7 +78,8 @@ def check_inputs(
         notes.extend(note for own in found for note in own.notes)
         # What is noted of all slides together is for those who train on them.
         mixed = None if slides_only else mixed_scales((s.mpp for s in found), config=config)
-        for told in (mixed, unannotated(slides, config=config)):
+        classes = several_classes((s.classes for s in found), config=config)
+        for told in (mixed, classes, unannotated(slides, config=config)):
             if told is not None:
                 (shared if told.fatal else notes).append(told)
     for note in notes:

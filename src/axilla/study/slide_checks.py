@@ -63,7 +63,7 @@ def check_slides(
     def look(slide: Slide) -> Fit:
         known = memory.recall(slide)
         if known is not None:
-            return Fit(notes=known.notes, mpp=known.mpp, empty=known.empty)
+            return Fit(notes=known.notes, mpp=known.mpp, empty=known.empty, classes=known.classes)
         return _check_slide(slide, config)
 
     slides = slides_of(patients)
@@ -79,7 +79,8 @@ def check_slides(
                 if found.empty:
                     bare.add(slide.slide_id)
                 if not found.problems:
-                    memory.remember(slide, Checked(found.mpp, found.notes, empty=found.empty))
+                    told = Checked(found.mpp, found.notes, empty=found.empty, classes=found.classes)
+                    memory.remember(slide, told)
                 yield found
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -116,8 +117,9 @@ def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
             continue
         try:
             mpp = slide_mpp(slide, said, image=image)
-            patch_side_level0(slide, mpp, config=config.patches, image=image)
+            side = patch_side_level0(slide, mpp, config=config.patches, image=image)
             scales.append(mpp)
+            notes.extend(_too_small(slide, drawn, side=side, config=config))
         except AxillaError as error:
             problems.append(excludable(error, slide))
             mpp = said
@@ -137,7 +139,33 @@ def _check_slide(slide: Slide, config: StudyConfig) -> Fit:
         notes=tuple(notes),
         empty=not regions and not problems,
         mpp=scales[0] if scales else None,
+        classes=tuple(dict.fromkeys(r.drawn_as for r in regions if r.drawn_as is not None)),
     )
+
+
+def _too_small(
+    slide: Slide, drawn: tuple[Region, ...], *, side: int, config: StudyConfig
+) -> list[Problem]:
+    """A note where every outline encloses less than a patch must show to be kept."""
+    areas = [region.polygon.area for region in drawn if region.polygon is not None]
+    least = (1 - config.patches.max_blank) * side**2
+    if not areas or len(areas) < len(drawn) or max(areas) > least:
+        return []
+    cause = (
+        f"no outline of slide {slide.slide_id} encloses {least:,.0f} of the {side**2:,} pixels of "
+        "a patch, so that none of it will be kept."
+    )
+    return [
+        Problem(
+            cause=cause,
+            remedy="Check the annotation, lower patches.size or raise patches.max_blank.",
+            patient=slide.patient_id,
+            file=slide.annotation or slide.images[0],
+            fatal=False,
+            slide=slide.slide_id,
+            code="annotation",
+        )
+    ]
 
 
 def _check_ready_slide(slide: Slide, config: StudyConfig) -> Fit:

@@ -241,9 +241,15 @@ def _cut_all(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _all_of(count: int) -> str:
+    return "the only one is" if count == 1 else f"all {count:,} are"
+
+
 def why_empty(grid: PatchGrid) -> str:
     """Why no patch of a slide was kept."""
-    return f"all {grid.dropped} are too white" if grid.dropped else "no tissue was found on it"
+    if not grid.dropped:
+        return "no tissue was found on it"
+    return f"{_all_of(grid.dropped)} too white"
 
 
 def _without_patches(
@@ -258,7 +264,8 @@ def _without_patches(
                 yield without_tissue(patient)
                 continue
             yield Problem(
-                cause=f"no patch is left: all {dropped} are too white.",
+                cause=f"no patch is left: {_all_of(dropped)} too white, as what lies outside an "
+                "outline counts as white.",
                 remedy="Check the annotation, lower patches.size or raise patches.max_blank, or "
                 "run with --exclude-failed.",
                 patient=patient.patient_id,

@@ -27,6 +27,8 @@ _CORNER = 0.25
 """Outlines that all end within this share of both sides may be in the pixels of a smaller copy."""
 _GLASS = 0.05
 """Less tissue than this share under outlines: they lie on glass."""
+_TWICE = 0.02
+"""So much of the outlined area may lie in two outlines: pens meet."""
 _LOOK = "Look at it with `axilla explain --audit`."
 
 
@@ -42,6 +44,8 @@ class Fit:
     """No region was found to be cut."""
     mpp: MicronsPerPixel | None = None
     """µm per level-0 pixel of the slide's first image, where somebody says it."""
+    classes: tuple[str, ...] = ()
+    """Of the outlines that count as tumour, each once."""
 
 
 def check_fit(
@@ -72,8 +76,8 @@ def check_fit(
     -------
     Problems: the file says that it was drawn on an image of another size or µm/px; all outlines lie
     within a quarter of both sides, on glass, while there is tissue elsewhere. Notes: outlines that
-    were repaired; such a corner where it cannot be told; another image's name in the file; that
-    QuPath's outlines were taken to count from another corner than the slide's.
+    were repaired, or overlap; such a corner where it cannot be told; another image's name in the
+    file; that QuPath's outlines were taken to count from another corner than the slide's.
 
     Raises
     ------
@@ -99,7 +103,11 @@ def check_fit(
         )
         for cause in causes
     ]
-    notes = [*_repairs(slide, file, regions), *_other_name(slide, file, drawn_on)]
+    notes = [
+        *_repairs(slide, file, regions),
+        *_overlaps(slide, file, regions),
+        *_other_name(slide, file, drawn_on),
+    ]
     if cropped:
         notes.append(_counted_from(slide, file, corner))
     if not problems and _in_the_corner(regions, size):
@@ -154,6 +162,17 @@ def _repairs(slide: Slide, file: Path, regions: tuple[Region, ...]) -> list[Prob
     verb = "has an outline that crosses" if count == 1 else "have outlines that cross"
     cause = f"{of} {verb} itself; what it encloses was taken."
     return [_problem(slide, file, cause, f"{_LOOK}")]
+
+
+def _overlaps(slide: Slide, file: Path, regions: tuple[Region, ...]) -> list[Problem]:
+    drawn = [region.polygon for region in regions if region.polygon is not None]
+    once = shapely.union_all(drawn).area
+    twice = sum(polygon.area for polygon in drawn) / once - 1 if once else 0.0
+    if twice < _TWICE:
+        return []
+    cause = f"outlines of slide {slide.slide_id} overlap: {twice:.0%} of their area counts again."
+    remedy = "Merge them; or where one is what is not tumour in another, `annotations.keep`."
+    return [_problem(slide, file, cause, f"{remedy} {_LOOK}")]
 
 
 def _in_the_corner(regions: tuple[Region, ...], size: tuple[int, int]) -> bool:

@@ -42,8 +42,8 @@ def read_annotation(
     path
         BCNB JSON, ASAP XML, QuPath GeoJSON or Aperio ImageScope XML; told apart by their content.
         Coordinates are level-0 pixels. What the file marks as not tumour is cut out of the
-        regions: BCNB's `negative`, ASAP's groups `_2`, `exclusion` and `negative` (CAMELYON),
-        ImageScope's `NegativeROA`. QuPath detections, and classes `Ignore*`, are left out.
+        regions: BCNB's `negative`, ASAP's groups such as `exclusion` and those of CAMELYON,
+        ImageScope's `NegativeROA`, QuPath's classes `Ignore*`. QuPath detections are left out.
         Outlines that are not used are not looked at.
     slide_id, patient_id
         Whose annotation it is, for the errors.
@@ -86,6 +86,7 @@ def read_annotation(
             polygon=translate(area.polygon, x, y) if (x, y) != (0, 0) else area.polygon,
             source="annotation",
             repaired=area.repaired,
+            drawn_as=area.drawn_as,
         )
         for index, area in enumerate(areas)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -42,8 +42,10 @@ class Outline:
     """Names by which `annotations.keep` may call for it; the first one is shown. What is to be cut
     out has its own alone, not those of the area around it: it would be called for together with it.
     """
-    use: Literal["area", "cut", "ignored"] = "area"
-    """Without `keep`: an area of tumour, to be cut out of such areas, or neither."""
+    use: Literal["area", "cut"] = "area"
+    """Without `keep`: an area of tumour, or to be cut out of such areas."""
+    drawn_as: str | None = None
+    """Its class, where somebody chose one among several; no free name."""
     layer: int | None = None
     """What is to be cut out of areas of one layer only names it; None is cut out of all."""
 
@@ -64,10 +66,11 @@ class DrawnOn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Area:
-    """A part of the slide, and whether its outline had to be repaired."""
+    """A part of the slide, whether its outline had to be repaired, and its class."""
 
     polygon: Polygon | MultiPolygon
     repaired: bool = False
+    drawn_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +110,11 @@ class Outlines:
                 "has negative outlines that cannot be cut out of the others.",
                 "Draw them anew and export again.",
             ) from error
-        kept = tuple(area for area in left if area is not None)
+        kept = tuple(
+            replace(area, drawn_as=shape.drawn_as)
+            for shape, area in zip(chosen, left, strict=True)
+            if area is not None
+        )
         if not kept:
             raise OutlineError(
                 "holds no area of tumour: its negative outlines cover all others.",

@@ -63,6 +63,7 @@ def _bcnb(content: dict[str, Any], key: str) -> Iterator[Outline]:
             parts=((outline.get("vertices"),),),
             classes=(key,),
             use="area" if key == "positive" else "cut",
+            drawn_as=key,
         )
 
 
@@ -86,11 +87,14 @@ def _features(content: Any) -> Iterator[Outline]:
         parts = tuple(_geometry(feature.get("geometry") if is_feature else feature, name))
         if parts:
             classes = _classes(properties)
-            ignored = (
-                "classification" in properties and classes[:1] and (classes[0].startswith("Ignore"))
-            )
+            chosen = classes[0] if classes and properties.get("classification") else None
+            ignored = chosen is not None and chosen.startswith("Ignore")
             yield Outline(
-                name=name, parts=parts, classes=classes, use="ignored" if ignored else "area"
+                name=name,
+                parts=parts,
+                classes=classes,
+                use="cut" if ignored else "area",
+                drawn_as=chosen,
             )
 
 

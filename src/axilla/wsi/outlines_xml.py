@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_EXCLUDING_GROUPS = frozenset({"_2", "exclusion", "negative", "normal"})
-"""ASAP groups of CAMELYON16 (`_2`, `Exclusion`), of its reviewers and of CAMELYON17 (`normal`)
-whose areas are not tumour."""
+_EXCLUDING_GROUPS = frozenset({"_2", "exclusion", "negative", "normal", "exclude", "ignore"})
+"""ASAP groups whose areas are not tumour: of CAMELYON16 (`_2`, `Exclusion`), of its reviewers, of
+CAMELYON17 (`normal`), and whatever names itself so."""
 _POINTS_AND_LINES = frozenset({"dot", "pointset", "measurement"})
 _MAX_GROUPS = 50
 """Groups in groups that are followed upwards."""
@@ -90,6 +90,7 @@ def _asap(root: Element) -> Outlines:
                 parts=((_vertices(annotation, "Coordinates/Coordinate"),),),
                 classes=groups[:1] if excludes else groups,
                 use="cut" if excludes else "area",
+                drawn_as=groups[0] if groups else None,
             )
         )
     return Outlines(tuple(shapes))
@@ -130,6 +131,7 @@ def _image_scope(root: Element) -> Outlines:
                     classes=() if cut else (*classes, text) if text else classes,
                     use="cut" if cut else "area",
                     layer=None if alone else place,
+                    drawn_as=classes[0] if classes else None,
                 )
             )
     return Outlines(tuple(shapes), drawn_on=DrawnOn(mpp=_mpp(root)))
