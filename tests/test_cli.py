@@ -137,6 +137,41 @@ def test_check_and_run(axilla: Axilla, tmp_path: Path) -> None:
         assert "\r" not in text, "no progress bar where nobody watches"
 
 
+def test_a_run_tells_what_earlier_settings_left(axilla: Axilla, tmp_path: Path) -> None:
+    study = write_cohort(tmp_path)
+    (tmp_path / "out" / "patches").mkdir(parents=True)
+    (tmp_path / "out" / "patches" / "Q010.parquet").touch()
+    (tmp_path / "out" / "models" / "dl-cnb").mkdir(parents=True)
+    (tmp_path / "out" / "models" / "dl-cnb" / "model.json").touch()
+    said = axilla("run", study).out
+    folder = tmp_path / "out" / "models" / "dl-cnb"
+    assert f"note      left from earlier settings: models of dl-cnb ({folder}). Delete" in said
+    assert "note      left of slides that are no longer in the table: Q010 (patches): del" in said
+    assert (tmp_path / "out" / "patches" / "Q010.parquet").exists()
+    assert "left" not in axilla("predict", study).out
+
+
+@pytest.mark.parametrize(("launched", "said"), [(None, True), ("axilla", False)])
+def test_control_c_says_that_a_run_goes_on_later(
+    axilla: Axilla,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    launched: str | None,
+    said: bool,
+) -> None:
+    """Of several processes that we started only the one that started them speaks."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    if launched is not None:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", launched)
+    monkeypatch.setattr("axilla.study.chain.run", interrupted)
+    told = "Stopped. Start the same command again: it goes on where it was.\n"
+    assert axilla("run", write_cohort(tmp_path)) == (130, "", told if said else "")
+
+
 NO_SLIDE = (
     "there is no slide {}.<svs, ndpi, mrxs, scn, bif, vms, svslide, tif, tiff, dcm, jpg, jpeg, "
     "png, bmp>."

@@ -18,7 +18,15 @@ from axilla.cli_import import import_checkpoint
 from axilla.cli_models import add_model_commands
 from axilla.cli_nuclei import add_nuclei_commands
 from axilla.cli_planning import add_planning_commands
-from axilla.cli_running import BUSY, INPUT_ERROR, Exclude, StudyFile, run_study, tell
+from axilla.cli_running import (
+    BUSY,
+    INPUT_ERROR,
+    Exclude,
+    StudyFile,
+    going_on_later,
+    run_study,
+    tell,
+)
 from axilla.cli_serving import serve
 from axilla.cli_validating import add_validating_commands
 from axilla.console import ConsoleReporter, print_problems, say
@@ -177,7 +185,8 @@ def demo(
     """Generate a cohort and run the whole study on it: no data needed, no real patient in it."""
     from axilla.study.demo import run_demo
 
-    result = run_demo(out, patients=patients, seed=seed, reporter=ConsoleReporter())
+    with going_on_later():
+        result = run_demo(out, patients=patients, seed=seed, reporter=ConsoleReporter())
     tell(result)
     if open_report and sys.stdout.isatty() and result.report is not None:
         import webbrowser

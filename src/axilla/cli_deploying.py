@@ -142,6 +142,8 @@ def _predict(
     else:
         for warning in result.record.warnings:
             say(f"{'WARNING' if warning.severe else 'note':<9} {warning.sentence}")
+        for note in result.record.notes:
+            say(f"note      {note}")
         told = result.record.probability
         say("; ".join(f"{name} {value:.3f}" for name, value in told.items()))
         say(f"Look at: {files[0].resolve()}")

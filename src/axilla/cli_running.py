@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ import typer
 from axilla.console import ConsoleReporter, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from axilla.study.chain import Case, Step, StudyResult
 
 StudyFile = Annotated[Path, typer.Argument(metavar="study.yaml", help="The study file.")]
@@ -26,12 +29,20 @@ ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL_DIR", help="A model's folder, such as out/models/dl-cnb.")
 ]
 INPUT_ERROR = 2
+INTERRUPTED = 130
+"""As a shell tells it of a program that Ctrl-C ended."""
 BUSY = 75
 """sysexits' EX_TEMPFAIL: nothing is wrong, try again later."""
+_STOPPED = "Stopped. Start the same command again: it goes on where it was."
 
 
 def run_study(study: Path, *, until: Step, exclude_failed: bool, case: Case | None = None) -> None:
     """Run a study up to a step, or to one case's page, and tell where that lies."""
+    with going_on_later():
+        _run_study(study, until=until, exclude_failed=exclude_failed, case=case)
+
+
+def _run_study(study: Path, *, until: Step, exclude_failed: bool, case: Case | None) -> None:
     from axilla.core.config import load_config
 
     config = load_config(study)  # before the heavy imports: its mistakes are told at once
@@ -44,6 +55,21 @@ def run_study(study: Path, *, until: Step, exclude_failed: bool, case: Case | No
         config, until=until, exclude_failed=exclude_failed, reporter=ConsoleReporter(), case=case
     )
     tell(result)
+
+
+@contextmanager
+def going_on_later() -> Iterator[None]:
+    """Within the block Ctrl-C ends the command with a sentence: what is done already stays."""
+    from axilla.launching import started_by_us
+
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not started_by_us():
+            # The terminal has shown `^C` on the line.
+            start = "\n" if sys.stderr.isatty() else ""
+            sys.stderr.write(f"{start}{_STOPPED}\n")
+        raise typer.Exit(INTERRUPTED) from error
 
 
 def start_processes(count: int) -> None:

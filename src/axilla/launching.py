@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 
 LAUNCHED = "TORCHELASTIC_RUN_ID"
 """Variable by which a process knows that `torchrun` or we started it together with others."""
+_OURS = "axilla"
+"""Its value where it was us."""
 POLL_S = 0.1
 GRACE_S = 5.0
 """Seconds that the first process has to say what went wrong once another one has failed."""
 LEAVE_S = 10.0
 """Seconds that a process has to end once it is told to."""
+
+
+def started_by_us() -> bool:
+    """Whether `run_together` started this process, and speaks for it when Ctrl-C ends both."""
+    return os.environ.get(LAUNCHED) == _OURS
 
 
 def run_together(command: Sequence[str], *, count: int, told: Collection[int]) -> int:
@@ -77,7 +84,7 @@ def _environments(count: int) -> Iterator[dict[str, str]]:
     for rank in range(count):
         own = {
             "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count,
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, LAUNCHED: "axilla",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, LAUNCHED: _OURS,
             "OMP_NUM_THREADS": threads,
         }  # fmt: skip
         yield os.environ | {name: str(value) for name, value in own.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -14,11 +15,13 @@ import cv2
 import numpy as np
 import pytest
 
+from axilla import cli_deploying
 from axilla.cli import main
-from axilla.core.errors import CohortError, InputProblems
-from axilla.deploy.case_inputs import CaseInput, read_values
-from axilla.deploy.loading import LoadedModel
+from axilla.core.errors import CohortError, InputProblems, StoreError
+from axilla.deploy.case_inputs import OPTIONS, CaseInput, read_values
+from axilla.deploy.loading import LoadedModel, load_model
 from axilla.deploy.predicting import CaseResult, predict_case
+from axilla.deploy.validating import validate
 from axilla.study.layout import Layout
 
 if TYPE_CHECKING:
@@ -119,6 +122,41 @@ def test_values_in_other_units_and_of_no_use(case: CaseInput, fused: LoadedModel
     assert "`ki67` is not looked at: the model does not read it." in found.record.notes
 
 
+def test_a_remedy_is_one_of_a_case(case: CaseInput, fused: LoadedModel) -> None:
+    """A case has neither a study's file nor a table."""
+    for changes, said, remedy in (
+        ({"her2": "neg"}, "which no training patient had", "Give a value that the model knows."),
+        ({"tumor_size_cm": "21"}, "should be at most 20", "Write it in cm."),
+        ({"age": "5"}, "should be at least 10", "Correct the value."),
+        ({"er": ""}, "`er` is not given", "Give it: --er VALUE on the command line, or in the "),
+        ({"tumor_size_cm": ""}, "is not given", "Give it: --tumor-size-cm VALUE on the command "),
+    ):
+        with pytest.raises(InputProblems, match=said) as told:
+            predict_case(fused, replace(case, clinical={**case.clinical, **changes}))
+        (problem,) = told.value.problems
+        assert problem.file is None
+        assert problem.remedy.startswith(remedy)
+        assert "declare" not in problem.remedy
+
+
+def test_the_options_are_those_of_the_command() -> None:
+    names = inspect.signature(cli_deploying.predict_case).parameters
+    assert set(OPTIONS) <= set(names)
+
+
+def test_a_folder_of_several_models_names_them(trained: Study, tmp_path: Path) -> None:
+    models = Layout(trained[0].out).models("clinical").parent
+    with pytest.raises(StoreError, match=r"several models: clinical, dl-cnb, dl-cnb\+c\. Name one"):
+        load_model(models)
+    with pytest.raises(StoreError, match=r"several models: models/clinical, models/dl-cnb,"):
+        validate(models.parent, trained[0], out=tmp_path / "validation")
+    shutil.copytree(models / "clinical", tmp_path / "one" / "clinical")
+    with pytest.raises(StoreError, match=r"is no model; it holds one: clinical\. Name that one"):
+        load_model(tmp_path / "one")
+    with pytest.raises(StoreError, match="is missing"):
+        load_model(tmp_path)
+
+
 def test_a_file_of_values(tmp_path: Path) -> None:
     path = tmp_path / "values.json"
     path.write_text('{"age": 47, "er": "positive", "pr": null}')
@@ -153,7 +191,7 @@ def test_the_command(
         main()
     assert not ended.value.code
     assert json.loads(capsys.readouterr().out) == json.loads(result.json)
-    asked = command(trained, case, weights, "--out", str(tmp_path / "case"))
+    asked = command(trained, case, weights, "--out", str(tmp_path / "case"), "--set", "bmi=3")
     at = asked.index("--annotation")
     monkeypatch.setattr(sys, "argv", asked[:at] + asked[at + 2 :])
     with pytest.raises(SystemExit) as ended:
@@ -162,6 +200,7 @@ def test_the_command(
     said = capsys.readouterr().out
     assert "WARNING   Slide SYN-" in said
     assert "has no outline" in said.replace("\n", " ")
+    assert "note      `bmi` is not looked at: the model does not read it.\n" in said
     assert str(tmp_path / "case" / "case.html") in said.replace("\n", "")
     assert json.loads((tmp_path / "case" / "case.json").read_text())["doubtful"]
     monkeypatch.setattr(sys, "argv", command(trained, case, weights, "--set", "age=x"))

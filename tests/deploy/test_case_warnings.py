@@ -133,6 +133,35 @@ def test_values_out_of_range_and_missing(
         predict_case(fused, replace(case, clinical=without))
 
 
+@pytest.mark.parametrize(
+    ("size", "limits", "told"),
+    [
+        ("15", (None, None), "`tumor_size_cm` is 15 cm, more than 8: is it in mm?"),
+        ("8", (None, None), None),
+        ("15", (1.0, 16.0), None),
+        ("15", (1.0, 6.0), "of such patients. It is more than 8: is it in mm?"),
+        ("7", (1.0, 6.0), "so the model knows little of such patients."),
+    ],
+)
+def test_a_size_that_is_perhaps_in_another_unit(
+    case: CaseInput,
+    with_record: WithRecord,
+    clinical: LoadedModel,
+    *,
+    size: str,
+    limits: tuple[float | None, float | None],
+    told: str | None,
+) -> None:
+    own = {"mean": 2.0, "sd": 1.0, "missing": 0, "low": limits[0], "high": limits[1]}
+    cohort = clinical.record["training_cohort"]
+    numbers = cohort["numbers"] | {"tumor_size_cm": own}
+    model = with_record(clinical, training_cohort=cohort | {"numbers": numbers})
+    values = {**case.clinical, "tumor_size_cm": size}
+    found = predict_case(model, replace(case, slides=(), annotations=(), clinical=values))
+    severe = [w.text for w in found.record.warnings if w.severe and "tumor_size_cm" in w.text]
+    assert [text.endswith(told or "") for text in severe] == ([] if told is None else [True])
+
+
 def imputing(model: LoadedModel) -> LoadedModel:
     """The same model, as if its study had filled in what was missing."""
     members = tuple(

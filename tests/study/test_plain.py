@@ -73,8 +73,9 @@ def test_the_papers_counts_as_sentences() -> None:
     )
     assert second == (
         "Clinical data only: at the threshold 0.420 (chosen on validation), the model would call "
-        "53 of the 100 N(+), 36 of them rightly, and 47 N0. If these 47 were spared sentinel node "
-        "biopsy (95% CI 42 to 51), 2 who are N(+) would have been missed (95% CI 1 to 4)."
+        "53 of these 100 patients N(+), 36 of them rightly, and 47 N0. If these 47 were spared "
+        "sentinel node biopsy (95% CI 42 to 51), 2 who are N(+) would have been missed (95% CI 1 "
+        "to 4)."
     )
     assert third.startswith("Nobody was spared an operation here")
 

@@ -28,6 +28,8 @@ from axilla.mil.clinical import Preprocessor
 
 Regions = Literal["auto", "annotation", "tissue", "whole"]
 FEATURE_SUFFIXES = (".h5", ".pt")
+OPTIONS = ("age", "tumor_size_cm", "er", "pr", "her2")
+"""Columns that `axilla predict-case` has an option for, of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +163,13 @@ def read_clinical(
         elif cells[name]:
             notes.append(f"`{name}` is not looked at: the model does not read it.")
     values, wrong = clinical_values(config.clinical, lambda name: _sign(row, name, model))
-    problems += [Problem(cell.cause, cell.remedy, code="clinical") for cell in wrong]
+    problems += [Problem(cell.cause, _of_one(cell.remedy), code="clinical") for cell in wrong]
     wrong_columns = {cell.cause.split("`")[1] for cell in wrong if "`" in cell.cause}
     if config.clinical.missing == "refuse":
         problems += [
             Problem(
                 f"`{name}` is not given, and the model needs it.",
-                f"Give it: --set {name}=VALUE on the command line, or in the file of values.",
+                f"Give it: {_option(name)} on the command line, or in the file of values.",
                 code="clinical",
             )
             for name, value in values.items()
@@ -177,6 +179,16 @@ def read_clinical(
 
 
 _UNITS = ("_cm", "_mm")
+
+
+def _option(name: str) -> str:
+    """How a column's value is given on the command line."""
+    return f"--{name.replace('_', '-')} VALUE" if name in OPTIONS else f"--set {name}=VALUE"
+
+
+def _of_one(remedy: str) -> str:
+    """A cell's remedy without what is declared in a study's file: a case has none."""
+    return re.sub(r"(?:; if [^;]*, declare|, or add it to the column's) .*$", ".", remedy)
 
 
 def _column(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from axilla.core.config_clinical import NumericColumn
 from axilla.core.errors import StatisticsError
 from axilla.core.types import Slide
 from axilla.deploy.asking import PreparedCase
@@ -203,6 +204,8 @@ def _ranges(case: PreparedCase, reads: Preprocessor) -> Iterator[CaseWarning]:
     numbers = _cohort(case).get("numbers") or {}
     ranges = dict(zip(reads.numeric, reads.ranges, strict=False))
     units = dict(zip(reads.numeric, reads.units, strict=False))
+    # A model of few patients tells no range: what is known of the column's name is left.
+    known = {c.name: c for c in case.application.fitting.config.clinical.numeric}
     for column in reads.numeric:
         value = case.patient.clinical[column]
         if value is None:
@@ -214,19 +217,32 @@ def _ranges(case: PreparedCase, reads: Preprocessor) -> Iterator[CaseWarning]:
             low, high = ranges.get(column) or (None, None)
             what = reads.ends
         unit = f" {units[column]}" if units.get(column) else ""
+        doubt = _untypical(known.get(column), float(value))
         if low is None or high is None:
             yield CaseWarning(
                 "range_unknown",
                 f"The model does not tell the range of `{column}` that it was trained on.",
                 severe=False,
             )
+            if doubt:
+                yield CaseWarning(
+                    "untypical", f"`{column}` is {float(value):g}{unit}, {doubt}", severe=True
+                )
         elif not low <= float(value) <= high:
             yield CaseWarning(
                 "out_of_range",
                 f"`{column}` is {float(value):g}{unit}; {what} {low:.3g} to {high:.3g}{unit}, so "
-                "the model knows little of such patients.",
+                f"the model knows little of such patients.{f' It is {doubt}' if doubt else ''}",
                 severe=True,
             )
+
+
+def _untypical(column: NumericColumn | None, value: float) -> str:
+    """What is odd about a number that is more than a patient usually has; empty if nothing."""
+    if column is None or column.typical is None or value <= column.typical[1]:
+        return ""
+    asked = "is it in mm?" if column.name.endswith("_cm") else "is it right?"
+    return f"more than {column.typical[1]:g}: {asked}"
 
 
 def _slides(case: PreparedCase) -> Iterator[CaseWarning]:

@@ -130,7 +130,8 @@ def _predict(model: LoadedModel, case: CaseInput, reporter: Reporter, work: Path
             held=held,
         )  # fmt: skip
     except InputProblems as error:
-        raise InputProblems(tuple(map(_of_a_case, error.problems))) from error
+        told = tuple(_of_a_case(problem, table=config.cohort) for problem in error.problems)
+        raise InputProblems(told) from error
     prepared = prepare(application)
     seen = [s for s in prepared.patient.slides if slide_patches(prepared, s)]
     maps = tuple(slide_maps(prepared, slide) for slide in reporter.track(seen, "Drawing maps"))
@@ -140,14 +141,18 @@ def _predict(model: LoadedModel, case: CaseInput, reporter: Reporter, work: Path
     return CaseResult(record, page, maps, prepared)
 
 
-def _of_a_case(problem: Problem) -> Problem:
-    """A problem with what one can do about it here: neither the patient nor the model goes."""
+def _of_a_case(problem: Problem, *, table: Path) -> Problem:
+    """A problem with what one can do about it here: neither the patient nor the model goes.
+
+    A case has no `table` of patients: the file is none that anybody could look at.
+    """
     remedy = re.sub(r"[,;]? or run with --exclude-failed", "", problem.remedy)
     if "`mpp`" in remedy or "slide_mpp" in remedy:
         remedy = "Give the µm per pixel that the slide was scanned with, or export it again."
     elif "patches." in remedy:
         remedy = "Look at the slide and its outline; how the model cuts patches is its own."
-    return replace(problem, remedy=remedy)
+    file = None if problem.file == table else problem.file
+    return replace(problem, remedy=remedy, file=file)
 
 
 def write_case(result: CaseResult, out: Path) -> tuple[Path, ...]:

@@ -25,7 +25,7 @@ from axilla.deploy.recalibrated import SAMPLE, Versions, versions_of
 from axilla.deploy.samples import Recalibrate, choose_sample
 from axilla.deploy.validation_report import Measured, write_validation
 from axilla.deploy.validation_words import EXTERNAL
-from axilla.study.bundles import read_bundle
+from axilla.study.bundles import read_bundle, refuse_folder_of_models
 from axilla.study.describing import subgroups_of
 from axilla.study.evaluating import evaluate_predictions
 from axilla.study.layout import Layout
@@ -101,6 +101,7 @@ def validate(
     >>> found.metrics["methods"]["dl-cnb"]["test"]["auc"]  # doctest: +SKIP
     """
     reporter = reporter or Silent()
+    refuse_folder_of_models(model)
     record = store.read_model_record(model)
     config = study
     if isinstance(config, Path):

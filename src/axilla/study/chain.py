@@ -34,6 +34,7 @@ from axilla.study.index import write_index
 from axilla.study.inputs import CheckResult, check_inputs, usable_patients
 from axilla.study.instances import SlideArrays, imported_arrays, slide_arrays
 from axilla.study.layout import Layout
+from axilla.study.leftovers import leftover_sentences
 from axilla.study.nuclei_explaining import explain_nuclei
 from axilla.study.nuclei_showing import show_nuclei
 from axilla.study.nuclei_slides import SlideNuclei, find_nuclei
@@ -138,12 +139,15 @@ def run(
             until = STEPS[min(STEPS.index(until), STEPS.index("train"))]
             with denormals_flushed():
                 return _run(config, until=until, exclude_failed=exclude_failed, reporter=Silent())
+        reporter = reporter or Silent()
         with denormals_flushed(), store.locked(config.out):
             store.sweep(config.out)
-            return _run(
-                config, until=until, exclude_failed=exclude_failed, reporter=reporter or Silent(),
-                case=case,
-            )  # fmt: skip
+            result = _run(
+                config, until=until, exclude_failed=exclude_failed, reporter=reporter, case=case
+            )
+            for sentence in leftover_sentences(config) if result.report is not None else ():
+                reporter.say(f"note      {sentence}")
+            return result
     finally:
         leave_together()
 

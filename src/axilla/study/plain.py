@@ -203,9 +203,9 @@ def _method_sentence(
         else f"at the threshold {entry['threshold']:.3f} ({chosen})"
     )
     return (
-        f"{method_title(name)}: {at}, the model would call {shown['tp'] + shown['fp']} of the "
-        f"100 {positive}, {shown['tp']} of them rightly, and {called} {negative}. {spared}"
-        f"{shown['fn']} who are {positive} would have been missed "
+        f"{method_title(name)}: {at}, the model would call {shown['tp'] + shown['fp']} of these "
+        f"100 patients {positive}, {shown['tp']} of them rightly, and {called} {negative}. "
+        f"{spared}{shown['fn']} who are {positive} would have been missed "
         f"(95% CI {_bounds(counts['fn'], entry['n'])})."
     )
 
