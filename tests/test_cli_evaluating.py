@@ -167,3 +167,12 @@ def test_evaluate_bad_files_and_options(axilla: Axilla, tmp_path: Path) -> None:
         answer = axilla("evaluate", *args)
         assert answer.code == 2, args
         assert "Traceback" not in answer.err
+
+
+def test_predictions_of_german_excel_are_told_in_a_sentence(axilla: Axilla, tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    predictions().to_csv(file, index=False, sep=";", decimal=",")
+    answer = axilla("evaluate", "--predictions", file, "--out", tmp_path / "out")
+    assert answer.code != 0
+    assert "its columns are separated by semicolons." in " ".join(answer.err.split())
+    assert "ParserWarning" not in answer.err

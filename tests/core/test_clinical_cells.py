@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from axilla.core.cohort import read_cohort
 from axilla.core.config import Clinical
 from axilla.core.config_clinical import NumericColumn
+from axilla.core.spellings import several_spellings
 
 
 def test_names_and_mappings_stand_side_by_side():
@@ -237,3 +238,75 @@ def test_an_endpoint_of_plus_and_minus(study, rows):
     reading = read_cohort(study(rows, endpoint=endpoint))
     assert not reading.problems
     assert [p.label for p in reading.cohort.patients] == [1, 0, 1, 0]
+
+
+WAYS = ["positive", "Pos", "+", "1", "negative", "neg", "0", "NEG", "", "positive"]
+
+
+def test_one_value_in_several_spellings_is_a_problem_of_the_study(study, rows):
+    table = many(rows, er=lambda i: WAYS[i % len(WAYS)])
+    for row in table:
+        row["er"] = row["er"] or "negative"
+    reading = read_cohort(study(table))
+    (problem,) = reading.problems
+    assert (problem.fatal, problem.patient, problem.file.name) == (True, None, "cohort.csv")
+    assert problem.cause == (
+        "`er` writes one value in several ways ('+', '1', 'pos', 'positive'; '0', 'neg', "
+        "'negative')."
+    )
+    assert problem.remedy == (
+        "Write positive and negative, or declare the values: "
+        "categorical: [{name: er, values: [...]}]."
+    )
+    values = ["positive", "pos", "+", "1", "negative", "neg", "0"]
+    declared = {"categorical": [{"name": "er", "values": values}, "pr", "her2"]}
+    assert not read_cohort(study(table, clinical=declared)).problems
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "several"),
+    [
+        ("er", "+ -", ()),
+        ("er", "1 0", ()),
+        ("er", "Positive positive NEG neg", ()),  # case never made a category
+        ("er", "pos positive unknown", (("pos", "positive"),)),
+        ("her2", "0 1 2 3 negative positive", ()),  # scores
+        ("her2", "0 1+ 2+ 3+", ()),
+        ("invasion", "pos + neg", (("+", "pos"),)),
+        ("invasion", "pos + none", ()),  # not only positive and negative
+        ("grade", "1 2 3", ()),
+    ],
+)
+def test_which_spellings_are_of_one_value(name, values, several):
+    assert several_spellings(name, values.split()) == several
+
+
+def test_a_few_sizes_in_mm_are_noted(study, rows):
+    def notes(**sizes):
+        table = many(rows, tumor_size_cm=lambda i: sizes.get(f"p{i}", 2.1))
+        reading = read_cohort(study(table))
+        return [n.cause for n in reading.notes], [p.cause for p in reading.problems]
+
+    (note,), problems = notes(p7=12, p9=15)
+    assert note == "`tumor_size_cm` of 2 patients lies above 8 cm (p7: 12, p9: 15): is it in mm?"
+    assert problems == []
+    assert notes(p7=8) == ([], [])
+    (note,), problems = notes(p0=120, p1=9)  # what is refused is not noted as well
+    assert note == "`tumor_size_cm` of 1 patient lies above 8 cm (p1: 9): is it in mm?"
+    assert len(problems) == 1
+    assert notes(**{f"p{i}": 12 for i in range(12)})[0] == []  # the column is told as a whole
+    (note,), _ = notes(**{f"p{i}": 12 for i in range(6)})
+    assert "(p0: 12, p1: 12, p2: 12, p3: 12, p4: 12 and 1 more)" in note
+
+
+def test_a_few_sizes_in_cm_are_noted_in_a_column_of_mm(study, rows):
+    table = [
+        {**{k: v for k, v in row.items() if k != "tumor_size_cm"}, "tumor_size_mm": size}
+        for row, size in zip(rows, ("21", "90", "2.1", "18"), strict=True)
+    ]
+    reading = read_cohort(study(table, clinical={"numeric": ["age", "tumor_size_mm"]}))
+    assert [note.cause for note in reading.notes] == [
+        "`tumor_size_mm` of 1 patient lies below 4 mm (9: 2.1): is it in cm?"
+    ]
+    converted = read_cohort(study(table))
+    assert [note.cause[:13] for note in converted.notes] == ["has no column"]

@@ -168,6 +168,19 @@ def test_one_class_only(study, rows, told):
     assert reading.problems[0].fatal
 
 
+def test_a_class_is_not_missing_where_nobody_has_a_slide(study, rows):
+    def missing(table, *slides):
+        problems = read_cohort(study(table, slides=slides)).problems
+        return [(p.cause, p.remedy) for p in problems if "nothing to tell apart" in p.cause]
+
+    assert missing(rows) == []
+    negative = "no usable patient is N(+), so there is nothing to tell apart."
+    ((cause, remedy),) = missing([row | {"nodes": "0"} for row in rows])
+    assert (cause, remedy[:18]) == (negative, "Check the endpoint")
+    ((cause, remedy),) = missing(rows, "007.svs", "10.svs")  # those with N0
+    assert (cause, remedy[:18]) == (negative, "Mend what is wrong")
+
+
 def test_all_problems_at_once(study, rows, told):
     rows[0] |= {"age": "", "er": ""}
     rows[1] |= {"nodes": "", "age": "old"}

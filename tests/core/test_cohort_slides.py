@@ -99,7 +99,7 @@ def test_slides_that_are_not_there_or_not_clear(study, rows, told):
         ("8", "slides", "there is no slide 8."),
         ("9", "gone.svs", "there is no such slide."),
         ("10", "cohort.csv", "the slide id 'x/y' cannot be a file's name."),
-        (None, "cohort.csv", "no usable patient is N0 or N(+), so there is nothing to tell apart."),
+        (None, "cohort.csv", "every patient has a problem, so nobody is left."),
     ]
     assert reading.problems[1].remedy == (
         "Add the file, correct slide_id, give its path in a column `slide`, or run with "

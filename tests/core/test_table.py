@@ -67,7 +67,16 @@ def test_a_table_indexed_by_patient_keeps_the_patients(tmp_path: Path):
             b"patient_id,age\n1,40,\n2,50,\n",
             "its rows have more cells than its first row has column names.",
         ),
-        ("t.csv", "a\né\n".encode("latin-1"), "the table cannot be read ('utf-8' codec"),
+        ("t.csv", "a\né\n".encode("latin-1"), "is not written in UTF-8 (line 2)."),
+        ("t.csv", "patient_id,a\n1,é\n".encode("utf-16"), "is not written in UTF-8 (line 1)."),
+        ("t.csv", "patient_id,a\n1,2\n".encode("utf-16-le"), "is not written in UTF-8 (line 1)."),
+        (
+            "t.csv",
+            b"\xef\xbb\xbfpatient_id;size\r\n1;2,5\r\n",
+            "its columns are separated by semicolons.",
+        ),
+        ("t.csv", b'sep=;\n"patient_id";size\n1;2,5\n', "its columns are separated by semicolons."),
+        ("t.csv", b"patient_id\tsize\n1\t2,5\n", "its columns are separated by tabs."),
         ("t.xlsx", b"garbage", "the table cannot be read (File is not a zip file)."),
         ("t.parquet", b"garbage", "the table cannot be read ("),
     ],
@@ -164,3 +173,42 @@ def test_an_excel_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monke
     monkeypatch.setattr(table_module, "MAX_BYTES", size + 1)
     with pytest.raises(CohortError, match="unpacks to"):
         read_table(tmp_path / "t.xlsx")
+
+
+def test_what_to_do_with_a_table_of_german_excel(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text("patient_id;size\n1;2,5\n")
+    with pytest.raises(CohortError) as caught:
+        read_table(path)
+    assert caught.value.problem.remedy == (
+        "Save it as CSV with commas and decimal points, or as .xlsx."
+    )
+    path.write_bytes("patient_id,name\n1,a\n2,Müller\n".encode("cp1252"))
+    with pytest.raises(CohortError) as caught:
+        read_table(path)
+    assert caught.value.problem.cause == "is not written in UTF-8 (line 3)."
+    assert caught.value.problem.remedy == "Save it as CSV UTF-8, or as .xlsx."
+
+
+@pytest.mark.parametrize("header", ['patient_id,"size (cm; largest)","a;b;c"', "patient_id,a;b;c"])
+def test_semicolons_in_the_name_of_a_column_separate_nothing(tmp_path: Path, header):
+    (tmp_path / "t.csv").write_text(f"{header}\n1,2,3\n" if '"' in header else f"{header}\n1,2\n")
+    assert read_table(tmp_path / "t.csv")["patient_id"].tolist() == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ([], "names."),
+        (["Daten"], "names; sheet Info was read; the other is Daten."),
+        (["Daten", "Alt"], "names; sheet Info was read; the others are Daten, Alt."),
+    ],
+)
+def test_a_column_that_is_missing_from_the_first_sheet(tmp_path: Path, others, told):
+    path = tmp_path / "t.xlsx"
+    with pd.ExcelWriter(path) as book:
+        for sheet in ("Info", *others):
+            pd.DataFrame({"x": ["1"]}).to_excel(book, sheet_name=sheet, index=False)
+    with pytest.raises(CohortError) as caught:
+        require_columns(read_table(path), ["patient_id"], file=path, key="cohort")
+    assert caught.value.problem.cause == f"has no column `patient_id`, which `cohort` {told}"

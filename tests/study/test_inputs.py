@@ -337,3 +337,25 @@ def test_one_class_only(plain_study: Make) -> None:
     (problem,) = check(config)
     assert problem.cause == "no usable patient is N(+), so there is nothing to tell apart."
     assert problem.file == config.cohort
+
+
+def test_what_nobody_needs_to_mend_is_noted_in_the_record_of_the_check(plain_study: Make) -> None:
+    rows = [row(p, nodes=i % 2) for i, p in enumerate(GOOD)]
+    rows[7] = rows[7].replace(",1.0,", ",12,")
+    settings = plain_study(rows, [*GOOD, "Q001"]) | {"methods": ("clinical", "dl-cnb")}
+    settings |= {"clinical": {"numeric": ["age", "tumor_size_cm"], "categorical": []}}
+    config = StudyConfig.model_validate(settings)
+    assert check(config) == ()
+    assert [note["cause"] for note in store.read_json(config.out / "check.json")["notes"]] == [
+        "`tumor_size_cm` of 1 patient lies above 8 cm (G07: 12): is it in mm?",
+        "1 slide in the folder belongs to no row of the table: Q001.png.",
+    ]
+
+
+def test_nothing_is_said_of_the_classes_where_no_slide_is_found(plain_study: Make) -> None:
+    rows = [row(p, nodes=i % 2) for i, p in enumerate(GOOD)]
+    config = StudyConfig.model_validate(plain_study(rows, []))
+    *slides, last = check(config)
+    assert [problem.patient for problem in slides] == GOOD
+    assert last.cause == "every patient has a problem, so nobody is left."
+    assert last.fatal

@@ -14,6 +14,7 @@ from axilla.core.config_clinical import (
 )
 from axilla.core.errors import Problem
 from axilla.core.signs import plain_sign
+from axilla.core.spellings import several_spellings
 from axilla.core.table import MISSING, parse_number
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ MOST_LEVELS = 10
 """Numbers of more values than this are a measurement, no category; receptors have fewer."""
 FEW = 5
 """The median of fewer values says nothing of their unit."""
+NAMED = 5
+"""So many patients a note names; the others are counted."""
 
 
 class Cell(NamedTuple):
@@ -120,10 +123,66 @@ def column_problems(table: pd.DataFrame, config: StudyConfig) -> dict[str, Probl
             found[number.name] = _of_column(cause, file=config.cohort)
     for category in config.clinical.categorical:
         cells = table[category.name]
-        cause = _measured(category, cells) or _unclear_dash(category, cells)
+        cause = (
+            _measured(category, cells)
+            or _unclear_dash(category, cells)
+            or _several_ways(category, cells)
+        )
         if cause is not None:
             found[category.name] = _of_column(cause, file=config.cohort)
     return found
+
+
+def unit_notes(
+    table: pd.DataFrame, config: StudyConfig, *, told: Collection[str]
+) -> tuple[Problem, ...]:
+    """Patients whose number is possible, and lies where the other unit would be likelier.
+
+    Parameters
+    ----------
+    table
+        As it was read: a column that was converted is in its unit.
+    told
+        Columns that are wrong as a whole, of which nothing more is said.
+    """
+    notes = []
+    for column in config.clinical.numeric:
+        if column.typical is None or column.name in told or column.name not in table.columns:
+            continue
+        cells = table.drop_duplicates("patient_id").set_index("patient_id")[column.name]
+        numbers = {str(p): n for p, cell in cells.items() if (n := parse_number(cell)) is not None}
+        note = _other_unit_of_some(column, numbers)
+        if note is not None:
+            notes.append(
+                Problem(note.cause, note.remedy, file=config.cohort, fatal=False, code="unit")
+            )
+    return tuple(notes)
+
+
+def _other_unit_of_some(column: NumericColumn, numbers: dict[str, float]) -> Cell | None:
+    """What to say of values outside the typical range, and in the range that is accepted.
+
+    Millimetres in a column of cm are too large, centimetres in one of mm too small.
+    """
+    low, high = column.typical or (float("-inf"), float("inf"))
+    other = _TWIN[column.name[-3:]][0][1:]
+    above = other == "mm"
+    found = {
+        patient: number
+        for patient, number in numbers.items()
+        if (number > high if above else number < low) and number_problem(column, number) is None
+    }
+    if not found:
+        return None
+    listed = [f"{patient}: {number:g}" for patient, number in found.items()]
+    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
+    return Cell(
+        f"`{column.name}` of {len(found)} patient{'s' if len(found) != 1 else ''} lies "
+        + (f"above {high:g}" if above else f"below {low:g}")
+        + f" {column.shown_unit} ({', '.join(listed[:NAMED])}{more}): is it in {other}?",
+        f"Correct the values; if they are right, declare the range: {{name: {column.name}, "
+        "min: ..., max: ...}.",
+    )
 
 
 def _of_column(cell: Cell, *, file: Path) -> Problem:
@@ -162,6 +221,19 @@ def _measured(column: CategoricalColumn, cells: pd.Series[str]) -> Cell | None:
         f"`{column.name}` has {len(levels)} different {what}, and is named as a category.",
         f"Name it under clinical.numeric, write categories such as positive and negative, or "
         f"declare its values: {{name: {column.name}, values: [...]}}.",
+    )
+
+
+def _several_ways(column: CategoricalColumn, cells: pd.Series[str]) -> Cell | None:
+    """A column that writes positive or negative in more than one way, each a category."""
+    several = () if column.values is not None else several_spellings(column.name, cells)
+    if not several:
+        return None
+    ways = "; ".join(", ".join(repr(way) for way in ways) for ways in several)
+    return Cell(
+        f"`{column.name}` writes one value in several ways ({ways}).",
+        "Write positive and negative, or declare the values: "
+        f"categorical: [{{name: {column.name}, values: [...]}}].",
     )
 
 

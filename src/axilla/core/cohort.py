@@ -14,6 +14,7 @@ from axilla.core.clinical_cells import (
     declared_words,
     in_declared_units,
     signed_columns,
+    unit_notes,
     without_unclear_dashes,
 )
 from axilla.core.config import ColumnSplit, LeaveOutSplit, StudyConfig
@@ -28,7 +29,13 @@ from axilla.core.endpoint import (
 from axilla.core.errors import CohortError, Problem
 from axilla.core.feature_files import FeatureFinder
 from axilla.core.slide_files import SlideFinder, is_file_name
-from axilla.core.table import numeric_where_possible, parse_number, read_table, require_columns
+from axilla.core.table import (
+    numeric_where_possible,
+    other_sheets,
+    parse_number,
+    read_table,
+    require_columns,
+)
 from axilla.core.types import (
     SANE_MPP,
     Cohort,
@@ -40,7 +47,7 @@ from axilla.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 GENERATED = "GENERATED.txt"
@@ -78,6 +85,7 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         The table cannot be read or lacks a column that the study names.
     """
     table = read_table(config.cohort, signs=signed_columns(config), words=declared_words(config))
+    as_read = table
     notes: tuple[Problem, ...] = ()
     if config.uses_clinical:
         table, notes = in_declared_units(table, config)
@@ -85,6 +93,8 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         table = without_unclear_dashes(table, config)
     _require(table, config)
     told = column_problems(table, config) if config.uses_clinical else {}
+    if config.uses_clinical:
+        notes += unit_notes(as_read, config, told=told)
     problems: list[Problem] = list(told.values())
     excluded: list[Exclusion] = []
     patients: list[Patient] = []
@@ -93,6 +103,8 @@ def read_cohort(config: StudyConfig) -> CohortReading:
     find: SlideFinder | FeatureFinder | None = None
     if config.uses_slides:
         find = SlideFinder(config) if config.imported is None else FeatureFinder(config.imported)
+    if isinstance(find, SlideFinder):
+        notes += find.of_no_row(_slide_names(table))
     enrolled = table["patient_id"].replace("", pd.NA).nunique()
     problems.extend(
         Problem(
@@ -122,7 +134,7 @@ def read_cohort(config: StudyConfig) -> CohortReading:
         frame=frame,
         strata=strata,
     )
-    problems.extend(_class_problems(cohort, config))
+    problems.extend(_class_problems(cohort, unusable, config))
     return CohortReading(
         cohort=cohort, problems=tuple(problems), notes=notes, unusable=tuple(unusable)
     )
@@ -148,7 +160,7 @@ def _require(table: pd.DataFrame, config: StudyConfig) -> None:
     elif not {"nodes", "aln_status"} & set(table.columns):
         raise CohortError(
             f"has neither a column `nodes` nor `aln_status`, and the endpoint {config.endpoint} "
-            "is made from one of them.",
+            f"is made from one of them{other_sheets(config.cohort)}.",
             "Add the count of positive nodes, or set endpoint: {column, negative, positive}.",
             file=config.cohort,
         )
@@ -161,20 +173,44 @@ def _require(table: pd.DataFrame, config: StudyConfig) -> None:
         require_columns(table, [config.group_column], file=config.cohort, key=key)
 
 
-def _class_problems(cohort: Cohort, config: StudyConfig) -> list[Problem]:
-    counts = [0] * len(cohort.classes)
-    for patient in cohort.patients:
-        counts[patient.label] += 1
-    empty = [name for name, count in zip(cohort.classes, counts, strict=True) if count == 0]
-    if not empty:
+def _class_problems(
+    cohort: Cohort, unusable: Sequence[Patient], config: StudyConfig
+) -> list[Problem]:
+    """Classes of which nobody is left; that nobody at all is left may have other reasons."""
+    failed = {patient.label for patient in unusable}
+    there = {patient.label for patient in cohort.patients} or failed
+    empty = [label for label in range(len(cohort.classes)) if label not in there]
+    if not empty and cohort.patients:
         return []
+    if not empty:
+        return [
+            Problem(
+                cause="every patient has a problem, so nobody is left.",
+                remedy="Mend what is wrong with the patients.",
+                file=config.cohort,
+            )
+        ]
+    names = " or ".join(cohort.classes[label] for label in empty)
     return [
         Problem(
-            cause=f"no usable patient is {' or '.join(empty)}, so there is nothing to tell apart.",
-            remedy="Check the endpoint and its column; patients of every class are needed.",
+            cause=f"no usable patient is {names}, so there is nothing to tell apart.",
+            remedy="Mend what is wrong with the patients of that class; every class is needed."
+            if failed.issuperset(empty)
+            else "Check the endpoint and its column; patients of every class are needed.",
             file=config.cohort,
         )
     ]
+
+
+def _slide_names(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """The slide's id and what the column `slide` says, by row; also of patients who are left out.
+
+    A row without slide_id has its patient's id for it.
+    """
+    none = pd.Series("", index=table.index)
+    ids = table.get("slide_id", none)
+    ids = ids.where(ids != "", table["patient_id"])
+    return list(zip(ids, table.get("slide", none), strict=True))
 
 
 class _PatientReader:

@@ -8,12 +8,13 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from axilla.core.errors import CohortError
+from axilla.core.errors import CohortError, Problem
 from axilla.core.patch_names import parse_patch_name
+from axilla.core.slide_names import NearNames, file_name, named_files, without_parts
 from axilla.core.types import MicronsPerPixel, Slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from axilla.core.config import StudyConfig
 
@@ -121,6 +122,7 @@ class SlideFinder:
         self.max_px = config.max_slide_px
         self.study_mpp = None if config.slide_mpp is None else MicronsPerPixel(config.slide_mpp)
         self.folders: dict[str, Path] = {}
+        self._near: NearNames | None = None
         for path in entries(config.slides):
             series = first_of_series(path)
             if path.is_dir():
@@ -230,12 +232,61 @@ class SlideFinder:
             return tuple(path for _, path in sorted(self.cut_regions[key]))
         if not found:
             problem(
-                f"there is no slide {slide_id}.<{', '.join(s[1:] for s in IMAGE_SUFFIXES)}>.",
+                f"there is no slide {slide_id}.<{', '.join(s[1:] for s in IMAGE_SUFFIXES)}>."
+                + self._near_names(key),
                 "Add the file, correct slide_id, give its path in a column `slide`, or run with "
                 "--exclude-failed.",
                 file=self.folder,
             )
         return tuple(found)
+
+    def _near_names(self, key: str) -> str:
+        """A sentence on files whose name nearly is a slide's, with a blank before it."""
+        if self._near is None:
+            self._near = NearNames(
+                (stem, file_name(path, folder=self.folder))
+                for stem, paths in self.by_stem.items()
+                for path in paths
+            )
+        near = self._near.of(key)
+        return f" Files there are named {named_files(near)}." if near else ""
+
+    def of_no_row(self, rows: Iterable[tuple[str, str]]) -> tuple[Problem, ...]:
+        """A note on slides of the folder that no row of the table is about.
+
+        Parameters
+        ----------
+        rows
+            Of every row the slide's id, and what its column `slide` says.
+        """
+        if self.ready:
+            return ()
+        folder = Path(os.path.normpath(self.folder))
+        known: set[str] = set()
+        for slide_id, named in rows:
+            key = name_key(slide_id)
+            found = list(self.by_stem.get(key, []))
+            if self.whole:
+                found += [path for _, path in self.cut_regions.get(key, [])]
+            path = Path(os.path.normpath(folder / named))
+            if named and path != folder and path.is_relative_to(folder):
+                known.add(file_name(path, folder=folder))
+            known.update(file_name(path, folder=self.folder) for path in found)
+        here = [file_name(p, folder=self.folder) for own in self.by_stem.values() for p in own]
+        names = sorted(set(without_parts(here, known)) - known)
+        if not names:
+            return ()
+        one = len(names) == 1
+        cause = f"{len(names):,} slide{'' if one else 's'} in the folder belong{'s' if one else ''}"
+        return (
+            Problem(
+                cause=f"{cause} to no row of the table: {named_files(names)}.",
+                remedy="Add the missing rows; if these slides are no part of the study, leave it.",
+                file=self.folder,
+                fatal=False,
+                code="slide",
+            ),
+        )
 
     def _patches(self, slide_id: str, problem: Callable[..., None]) -> tuple[Path, ...]:
         """Ready patches of a slide: in a folder of its own, as BCNB keeps them, or among others."""

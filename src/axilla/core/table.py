@@ -16,6 +16,7 @@ from xml.etree.ElementTree import ParseError
 
 import pandas as pd
 
+from axilla.core.csv_text import csv_flaw
 from axilla.core.errors import CohortError
 from axilla.core.signs import plain_sign
 
@@ -87,7 +88,9 @@ def read_table(
         frame[name] = frame[name].replace("-", "")
     frame = frame[(frame != "").any(axis=1)]
     if frame.empty:
-        raise CohortError("the table has no rows.", "Give one row a patient.", file=path)
+        raise CohortError(
+            f"the table has no rows{other_sheets(path)}.", "Give one row a patient.", file=path
+        )
     return frame
 
 
@@ -105,15 +108,15 @@ def _parse(path: Path) -> tuple[pd.DataFrame, list[str]]:
     kind = path.suffix.lower()
     try:
         if kind == ".csv":
-            frame = _parse_csv(path)
-            named = _parse_csv(path, header=None, nrows=1)
-            return frame, [str(cell) for row in named.to_numpy() for cell in row]
+            return _parse_text(path)
         if kind == ".xlsx":
             return _parse_excel(path)
         if kind == ".parquet":
             frame = pd.read_parquet(path)
             frame = frame.reset_index(drop=frame.index.name is None)
             return frame, [str(name) for name in frame.columns]
+    except CohortError:
+        raise  # it is a ValueError too, and says already what is wrong
     except pd.errors.ParserWarning as error:
         raise CohortError(
             "its rows have more cells than its first row has column names.",
@@ -147,6 +150,15 @@ def _parse_excel(path: Path) -> tuple[pd.DataFrame, list[str]]:
     return frame, [str(cell) for row in named.to_numpy() for cell in row]
 
 
+def _parse_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    flaw = csv_flaw(path)
+    if flaw is not None:
+        raise CohortError(flaw.cause, f"{flaw.remedy}, or as .xlsx.", file=path)
+    frame = _parse_csv(path)
+    named = _parse_csv(path, header=None, nrows=1)
+    return frame, [str(cell) for row in named.to_numpy() for cell in row]
+
+
 def _parse_csv(path: Path, **settings: Any) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -175,10 +187,22 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str], *, file: Path, ke
             near = difflib.get_close_matches(name, list(frame.columns), n=1, cutoff=0.5)
             hint = f"; the nearest is `{near[0]}`" if near else ""
             raise CohortError(
-                f"has no column `{name}`, which `{key}` names{hint}.",
+                f"has no column `{name}`, which `{key}` names{hint}{other_sheets(file)}.",
                 f"Its columns are: {', '.join(frame.columns)}.",
                 file=file,
             )
+
+
+def other_sheets(path: Path) -> str:
+    """Which sheet of a workbook was read, if it has others, to be put before a full stop."""
+    if path.suffix.lower() != ".xlsx":
+        return ""
+    with pd.ExcelFile(path, engine="openpyxl") as book:
+        first, *others = map(str, book.sheet_names)
+    if not others:
+        return ""
+    which = "the other is" if len(others) == 1 else "the others are"
+    return f"; sheet {first} was read; {which} {', '.join(others)}"
 
 
 def parse_number(text: str) -> float | None:

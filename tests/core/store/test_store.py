@@ -184,6 +184,14 @@ class TestRecords:
         [
             (None, "cannot be read"),
             ("", "this is no CSV table"),
+            (
+                "patient_id;method;cohort;label;score\n1;a;test;0;0,5\n",
+                r"separated by semicolons\. Save it as CSV with commas and decimal points\.$",
+            ),
+            (
+                "patient_id,method,cohort,label,score\n1,a,test,0,0.5,0.6\n",
+                "its rows have more cells than its first row has column names",
+            ),
             ("patient_id,method,cohort,score\n1,a,test,0.5\n", "has no column `label`"),
             ("patient_id,method,cohort,label\n1,a,test,0\n", "has no column `score`"),
         ],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from axilla.core.csv_text import csv_flaw
 from axilla.core.errors import StoreError
 from axilla.core.store.atomic import write_text
 
@@ -107,6 +109,20 @@ def _exact(cell: str) -> float | str:
         return cell
 
 
+def _parse_predictions(path: Path) -> pd.DataFrame:
+    header = pd.read_csv(path, encoding="utf-8-sig", nrows=0, index_col=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame: pd.DataFrame = pd.read_csv(
+            path,
+            dtype={"patient_id": str, "method": str, "cohort": str, "imputed": str},
+            converters={n: _exact for n in header.columns if n == "spread" or _is_score(n)},
+            encoding="utf-8-sig",
+            index_col=False,
+        )
+    return frame
+
+
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read predictions in the form of `predictions.csv`, patient ids as text.
 
@@ -116,17 +132,18 @@ def read_predictions(path: Path) -> pd.DataFrame:
         The file is missing, is no CSV, or lacks a column.
     """
     try:
-        header = pd.read_csv(path, encoding="utf-8-sig", nrows=0, index_col=False)
-        frame = pd.read_csv(
-            path,
-            dtype={"patient_id": str, "method": str, "cohort": str, "imputed": str},
-            converters={n: _exact for n in header.columns if n == "spread" or _is_score(n)},
-            encoding="utf-8-sig",
-            index_col=False,
-        )
+        flaw = csv_flaw(path)
+        if flaw is None:
+            frame = _parse_predictions(path)
     except OSError as error:
         raise StoreError(
             "the file of predictions cannot be read.", "Check its path.", file=path
+        ) from error
+    except pd.errors.ParserWarning as error:
+        raise StoreError(
+            "its rows have more cells than its first row has column names.",
+            "Take out the commas at the ends of rows, or name every column.",
+            file=path,
         ) from error
     except (ValueError, pd.errors.ParserError) as error:
         raise StoreError(
@@ -134,6 +151,8 @@ def read_predictions(path: Path) -> pd.DataFrame:
             "Columns: patient_id, method, cohort, label, score.",
             file=path,
         ) from error
+    if flaw is not None:
+        raise StoreError(flaw.cause, f"{flaw.remedy}.", file=path)
     missing = [c for c in ("patient_id", "method", "cohort", "label") if c not in frame.columns]
     if not any(_is_score(name) for name in frame.columns):
         missing.append("score")
