@@ -13,6 +13,7 @@ from axilla.core.config_clinical import (
     NumericColumn,
 )
 from axilla.core.errors import Problem
+from axilla.core.naming import first_few
 from axilla.core.signs import plain_sign
 from axilla.core.spellings import several_spellings
 from axilla.core.table import MISSING, parse_number
@@ -31,8 +32,6 @@ MOST_LEVELS = 10
 """Numbers of more values than this are a measurement, no category; receptors have fewer."""
 FEW = 5
 """The median of fewer values says nothing of their unit."""
-NAMED = 5
-"""So many patients a note names; the others are counted."""
 
 
 class Cell(NamedTuple):
@@ -175,11 +174,10 @@ def _other_unit_of_some(column: NumericColumn, numbers: dict[str, float]) -> Cel
     if not found:
         return None
     listed = [f"{patient}: {number:g}" for patient, number in found.items()]
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
     return Cell(
         f"`{column.name}` of {len(found)} patient{'s' if len(found) != 1 else ''} lies "
         + (f"above {high:g}" if above else f"below {low:g}")
-        + f" {column.shown_unit} ({', '.join(listed[:NAMED])}{more}): is it in {other}?",
+        + f" {column.shown_unit} ({first_few(listed)}): is it in {other}?",
         f"Correct the values; if they are right, declare the range: {{name: {column.name}, "
         "min: ..., max: ...}.",
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axilla.core.errors import CohortError, Problem
+from axilla.core.naming import first_few
 from axilla.core.patch_names import parse_patch_name
-from axilla.core.slide_names import NearNames, file_name, named_files, without_parts
+from axilla.core.slide_names import NearNames, file_name, without_parts
 from axilla.core.types import MicronsPerPixel, Slide
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class SlideFinder:
                 for path in paths
             )
         near = self._near.of(key)
-        return f" Files there are named {named_files(near)}." if near else ""
+        return f" Files there are named {first_few(near)}." if near else ""
 
     def of_no_row(self, rows: Iterable[tuple[str, str]]) -> tuple[Problem, ...]:
         """A note on slides of the folder that no row of the table is about.
@@ -280,7 +281,7 @@ class SlideFinder:
         cause = f"{len(names):,} slide{'' if one else 's'} in the folder belong{'s' if one else ''}"
         return (
             Problem(
-                cause=f"{cause} to no row of the table: {named_files(names)}.",
+                cause=f"{cause} to no row of the table: {first_few(names)}.",
                 remedy="Add the missing rows; if these slides are no part of the study, leave it.",
                 file=self.folder,
                 fatal=False,

@@ -9,21 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-SHOWN = 5
-"""So many files a sentence names; the others are counted."""
+    from collections.abc import Iterable
 
 
 def file_name(path: Path, *, folder: Path) -> str:
     """What a slide is called in the folder of slides: of a DICOM series it is its own folder."""
     return path.relative_to(folder).parts[0]
-
-
-def named_files(names: Sequence[str]) -> str:
-    """Names of files in a sentence."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def without_parts(names: Iterable[str], used: Iterable[str]) -> list[str]:

@@ -9,13 +9,13 @@ from typing import Any
 from axilla.core import store
 from axilla.core.config_encoder import Encoder
 from axilla.core.errors import StoreError
+from axilla.core.naming import first_few
 from axilla.features.encoders import PatchEncoder, encoder_to_fill
 from axilla.mil.bundle import Bundle, from_stored
 
 _NO_SETTINGS = ("weights_sha256", "weights_digest", "licence", "computing")
 """What a record tells of an encoder beside the settings of the study."""
 _RECORD = "model.json"
-_MOST_NAMED = 5
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -44,8 +44,7 @@ def refuse_folder_of_models(folder: Path) -> None:
     names = [path.parent.relative_to(folder).as_posix() for path in within]
     if not names:
         return
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    several = f"holds several models: {', '.join(names[:_MOST_NAMED])}{more}."
+    several = f"holds several models: {first_few(names)}."
     raise StoreError(
         f"the folder {several if len(names) > 1 else f'is no model; it holds one: {names[0]}.'}",
         "Name one of them." if len(names) > 1 else "Name that one.",

@@ -8,12 +8,10 @@ from dataclasses import replace
 from axilla.core.cohort_union import Everybody
 from axilla.core.config import StudyConfig
 from axilla.core.errors import InputProblems, Problem
+from axilla.core.naming import first_few
 from axilla.core.split import cut_partitions
 from axilla.core.types import Cohort, Partition
 from axilla.mil.clinical import Preprocessor, fit_preprocessor
-
-_NAMED = 5
-"""So many patients a sentence names; the others are counted."""
 
 
 def unseen_categories(
@@ -81,9 +79,8 @@ def check_again(
     problems = everybody.merge(found)
     left = checked.cohort.labels().keys() - everybody.cohort.labels().keys()
     if problems and left:
-        named = ", ".join(sorted(left)[:_NAMED])
-        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
-        who = f"without the patients who left after the inputs were checked ({named}{more}), "
+        named = first_few(sorted(left))
+        who = f"without the patients who left after the inputs were checked ({named}), "
         problems = [replace(problem, cause=who + problem.cause) for problem in problems]
     if problems:
         raise InputProblems(tuple(problems))

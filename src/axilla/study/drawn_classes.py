@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from axilla.core.config import StudyConfig
 from axilla.core.errors import Problem
+from axilla.core.naming import first_few
 
 _SHOWN = 10
 
@@ -24,14 +25,13 @@ def several_classes(of_slides: Iterable[tuple[str, ...]], *, config: StudyConfig
     counts: Counter[str] = Counter()
     shown: dict[str, str] = {}
     for classes in of_slides:
-        for name in {" ".join(name.casefold().split()): name for name in classes}.items():
-            counts[name[0]] += 1
-            shown.setdefault(*name)
+        for folded, name in {" ".join(n.casefold().split()): n for n in classes}.items():
+            counts[folded] += 1
+            shown.setdefault(folded, name)
     if len(counts) < 2:
         return None
     common = counts.most_common()
-    told = ", ".join(f"{shown[name][:40]} ({count:,})" for name, count in common[:_SHOWN])
-    told += f" and {len(common) - _SHOWN} more" if len(common) > _SHOWN else ""
+    told = first_few([f"{shown[name][:40]} ({count:,})" for name, count in common], most=_SHOWN)
     return Problem(
         cause=f"outlines of several classes count as tumour alike; slides by class: {told}.",
         remedy="Where some of them are no tumour, name those that are: "

@@ -12,12 +12,11 @@ from pathlib import Path
 from axilla.core import store
 from axilla.core.config import StudyConfig
 from axilla.core.methods import method_names
+from axilla.core.naming import first_few
 from axilla.core.slide_files import name_key
 from axilla.core.table import read_table
 from axilla.study.layout import Layout
 
-MOST_NAMED = 5
-"""So many slides a sentence names; the others are counted."""
 _BY_SLIDE = {
     "patches": ("*.parquet",),
     "stain": ("*.json",),
@@ -73,7 +72,9 @@ def _methods_told(layouts: Sequence[Layout], config: StudyConfig) -> list[str]:
     modelled = list(dict.fromkeys(name for name, _ in models))
     found = []
     if models:
-        found.append(f"models of {', '.join(modelled)} ({_some([place for _, place in models])})")
+        found.append(
+            f"models of {', '.join(modelled)} ({first_few([place for _, place in models])})"
+        )
     files = [
         f"{len(whose):,} {what}{'s' if len(whose) > 1 else ''}"
         for what, whose in (("figure", figures), ("table", tables))
@@ -126,7 +127,7 @@ def _slides_told(folders: Sequence[Path], config: StudyConfig) -> list[str]:
     where = ", ".join(kind for kind in _BY_SLIDE if kind in kinds)
     return [
         (
-            f"left of slides that are no longer in the table: {_some(sorted(gone))} ({where}): "
+            f"left of slides that are no longer in the table: {first_few(sorted(gone))} ({where}): "
             "delete these files if the patient withdrew."
         )
     ]
@@ -159,8 +160,3 @@ def _first_name(name: str) -> str:
     stem = name.removesuffix(".ome.tif")
     stem = stem if stem != name else (name.rpartition(".")[0] or name)
     return re.sub(f"-(?:{'|'.join(_ENDINGS)})(?:-[0-9]+)?$", "", stem)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
