@@ -179,7 +179,7 @@ def test_long_strips_are_read_in_pieces(
     slide = Slide("s1", "p1", (path,))
     regions = (Region(0, path, RING, "annotation"), Region(1, path, None, "whole"))
     whole = cut_patches(slide, regions, config=Patches(size=16))
-    monkeypatch.setattr("axilla.wsi.patches._STRIP_PX", 3 * 16 * 16)
+    monkeypatch.setattr("axilla.wsi.slide_images._STRIP_PX", 3 * 16 * 16)
     pieces = cut_patches(slide, regions, config=Patches(size=16))
     np.testing.assert_array_equal(whole.xy, pieces.xy)
     np.testing.assert_array_equal(whole.white_share, pieces.white_share)
@@ -249,7 +249,7 @@ def test_several_images_are_opened_once_each(
     np.testing.assert_array_equal(together.xy, grid.xy)
     assert sorted(opened) == list(images)
     opened.clear()
-    monkeypatch.setattr("axilla.wsi.patches._MAX_HELD", 1)
+    monkeypatch.setattr("axilla.wsi.slide_images._MAX_HELD", 1)
     with PatchReader(slide, grid, regions, config, open_image=counting) as reader:
         reader.read_all()
         reader.read_all()

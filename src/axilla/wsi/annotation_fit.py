@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from axilla.core.types import MicronsPerPixel, Region, Slide
     from axilla.wsi.outlines import DrawnOn
-    from axilla.wsi.patches import OpenImage
+    from axilla.wsi.slide_images import OpenImage
 
 _SAME = 0.01
 """Sizes that differ by less are the same image: viewers round to whole tiles."""

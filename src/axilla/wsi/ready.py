@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from axilla.core.config import Patches
     from axilla.core.types import Slide
-    from axilla.wsi.patches import OpenImage
+    from axilla.wsi.slide_images import OpenImage
     from axilla.wsi.slides import SlideReader
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from axilla.core.types import Slide
-    from axilla.wsi.patches import OpenImage
+    from axilla.wsi.slide_images import OpenImage
 
 
 def find_regions(
